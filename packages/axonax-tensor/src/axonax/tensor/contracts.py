@@ -1,0 +1,210 @@
+"""What the parts of Axonax agree on: models, their state, metrics, losses, optimizers, loggers.
+
+The packages meet through these small values and protocols alone, so any of them can be replaced by a
+hand-written function, a Flax or Equinox model, or an Optax optimizer.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+
+from axonax.tensor import trees
+
+PyTree = Any
+Reduction = str  # "none", "mean" or "sum"
+
+
+class Model(NamedTuple):
+    """A model as two pure functions.
+
+    ``init(key, *inputs) -> ModelState`` takes arrays or ``jax.ShapeDtypeStruct`` (nothing is computed to
+    find shapes). ``apply(state, *inputs, train=False, key=None) -> (prediction, buffers)`` never returns
+    the parameters: a jitted call would copy them.
+    """
+
+    init: Callable[..., Any]
+    apply: Callable[..., Any]
+
+
+@runtime_checkable
+class Buildable(Protocol):
+    """A description of a model that knows how to become a `Model`."""
+
+    def build(self) -> Model:
+        """The model as two pure functions."""
+        ...
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class ModelState:
+    """All arrays of a model, in three nested dicts that share their paths (``"encoder/dense_0/kernel"``).
+
+    ``params`` are trained; ``frozen`` are parameters that get no gradient and no optimizer moments;
+    ``buffers`` are what ``apply`` changes: running statistics, caches, counters.
+
+    >>> import jax.numpy as jnp
+    >>> state = ModelState(params={"dense_0": {"kernel": jnp.ones(2), "bias": jnp.zeros(1)}})
+    >>> sorted(state.freeze("**/kernel").params["dense_0"])
+    ['bias']
+    """
+
+    params: PyTree = field(default_factory=dict)
+    frozen: PyTree = field(default_factory=dict)
+    buffers: PyTree = field(default_factory=dict)
+
+    def replace(self, **changes: PyTree) -> ModelState:
+        """A copy with the named parts (``params``, ``frozen``, ``buffers``) replaced."""
+        return replace(self, **changes)
+
+    @property
+    def variables(self) -> PyTree:
+        """Trained and frozen parameters in one tree, as a layer sees them."""
+        return trees.merge(self.params, self.frozen)
+
+    def freeze(self, *patterns: trees.Pattern) -> ModelState:
+        """Move the parameters that a pattern selects from ``params`` to ``frozen``.
+
+        Raises:
+            ValueError: a pattern selects no parameter; the text lists near paths.
+        """
+        chosen, rest = trees.partition(self.params, *patterns)
+        return self.replace(params=rest, frozen=trees.merge(self.frozen, chosen))
+
+    def unfreeze(self, *patterns: trees.Pattern) -> ModelState:
+        """Move the parameters that a pattern selects from ``frozen`` back to ``params``.
+
+        Raises:
+            ValueError: a pattern selects no frozen parameter; the text lists near paths.
+        """
+        chosen, rest = trees.partition(self.frozen, *patterns)
+        return self.replace(frozen=rest, params=trees.merge(self.params, chosen))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A streaming metric as four pure functions over sufficient statistics.
+
+    ``init(y_true, y_pred) -> state`` reads shapes alone; ``update(state, y_true, y_pred, *, weights=None,
+    where=None) -> state`` takes one batch; ``merge(state, state) -> state`` joins parts (``None`` where the
+    order matters); ``compute(state) -> value``. The result over a whole pass does not depend on how it
+    was cut into batches. Metrics add, subtract, multiply and divide with each other and with numbers.
+    """
+
+    init: Callable[..., PyTree]
+    update: Callable[..., PyTree]
+    merge: Callable[[PyTree, PyTree], PyTree] | None
+    compute: Callable[[PyTree], PyTree]
+    name: str | None = None
+
+    def __call__(self, y_true: Any, y_pred: Any, *, weights: Any = None, where: Any = None) -> PyTree:
+        """The value on one batch."""
+        state = self.init(y_true, y_pred)
+        return self.compute(self.update(state, y_true, y_pred, weights=weights, where=where))
+
+    def __add__(self, other: Metric | float) -> Metric:
+        return _combine(operator.add, self, other)
+
+    def __radd__(self, other: float) -> Metric:
+        return _combine(operator.add, other, self)
+
+    def __sub__(self, other: Metric | float) -> Metric:
+        return _combine(operator.sub, self, other)
+
+    def __rsub__(self, other: float) -> Metric:
+        return _combine(operator.sub, other, self)
+
+    def __mul__(self, other: Metric | float) -> Metric:
+        return _combine(operator.mul, self, other)
+
+    def __rmul__(self, other: float) -> Metric:
+        return _combine(operator.mul, other, self)
+
+    def __truediv__(self, other: Metric | float) -> Metric:
+        return _combine(operator.truediv, self, other)
+
+    def __rtruediv__(self, other: float) -> Metric:
+        return _combine(operator.truediv, other, self)
+
+    def __neg__(self) -> Metric:
+        return _combine(operator.mul, -1.0, self)
+
+
+def constant_metric(value: float) -> Metric:
+    """The metric that is ``value`` whatever the data, with nothing to store."""
+    return Metric(
+        init=lambda y_true, y_pred: (),
+        update=lambda state, y_true, y_pred, *, weights=None, where=None: (),
+        merge=lambda left, right: (),
+        compute=lambda state: value,
+    )
+
+
+def _combine(operation: Callable[[Any, Any], Any], left: Metric | float, right: Metric | float) -> Metric:
+    """The metric whose value is ``operation`` of the values of two metrics."""
+    first = left if isinstance(left, Metric) else constant_metric(left)
+    second = right if isinstance(right, Metric) else constant_metric(right)
+    parts = (first, second)
+
+    def update(state: PyTree, y_true: Any, y_pred: Any, *, weights: Any = None, where: Any = None) -> PyTree:
+        return tuple(
+            part.update(each, y_true, y_pred, weights=weights, where=where)
+            for part, each in zip(parts, state, strict=True)
+        )
+
+    def merge(one: PyTree, two: PyTree) -> PyTree:
+        return (first.merge(one[0], two[0]), second.merge(one[1], two[1]))  # type: ignore[misc]
+
+    return Metric(
+        init=lambda y_true, y_pred: tuple(part.init(y_true, y_pred) for part in parts),
+        update=update,
+        merge=None if first.merge is None or second.merge is None else merge,
+        compute=lambda state: operation(first.compute(state[0]), second.compute(state[1])),
+    )
+
+
+class Loss(Protocol):
+    """A loss: one value an example with ``reduction="none"``, else their weighted mean or sum."""
+
+    def __call__(
+        self,
+        y_true: Any,
+        y_pred: Any,
+        *,
+        reduction: Reduction = "none",
+        weights: Any = None,
+        where: Any = None,
+    ) -> Any:
+        """The loss of ``y_pred`` against ``y_true``."""
+        ...
+
+
+class Optimizer(Protocol):
+    """The optimizer pair that Optax defines (``optax.GradientTransformationExtraArgs`` too)."""
+
+    @property
+    def init(self) -> Callable[..., PyTree]:
+        """``init(params) -> opt_state``."""
+        ...
+
+    @property
+    def update(self) -> Callable[..., tuple[PyTree, PyTree]]:
+        """``update(gradients, opt_state, params=None, **extra) -> (updates, opt_state)``."""
+        ...
+
+
+class Logger(Protocol):
+    """Where named numbers go: a file, a tracker, a terminal."""
+
+    def log(self, values: Mapping[str, float], *, step: int) -> None:
+        """Record ``values`` as they were after ``step`` iterations."""
+        ...
+
+    def close(self) -> None:
+        """Write what is pending and let go of files."""
+        ...
