@@ -1,0 +1,161 @@
+"""Handwritten digits, from the declaration of a model to saved weights and a picture of the learning curves.
+
+    python examples/mnist.py                       # scikit-learn's 8x8 digits: runs anywhere, no download
+    python examples/mnist.py --data mnist.npz      # MNIST: x_train, y_train, x_test, y_test
+    python examples/mnist.py --data mnist.npz --model cnn --epochs 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+from typing import NamedTuple
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import load_digits
+
+from axonax import graph as nn
+from axonax import loop, optim
+from axonax.tensor import files
+
+
+class Digits(NamedTuple):
+    """Images as (N, height, width, 1) float32 in [0, 1] and labels as (N,) int32, to train and to test on."""
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+def read_digits(path: pathlib.Path | None) -> Digits:
+    """MNIST from an NPZ file, or scikit-learn's 1797 bundled digits, the last fifth of them to test on."""
+    if path is None:
+        bundled = load_digits()
+        images, labels, highest = bundled.images, bundled.target, 16
+        cut = len(images) * 4 // 5
+        parts = images[:cut], labels[:cut], images[cut:], labels[cut:]
+    else:
+        with np.load(path) as data:
+            parts = tuple(data[name] for name in ("x_train", "y_train", "x_test", "y_test"))
+        highest = 255
+    x_train, y_train, x_test, y_test = parts
+    return Digits(
+        (x_train[..., None] / highest).astype(np.float32),
+        y_train.astype(np.int32),
+        (x_test[..., None] / highest).astype(np.float32),
+        y_test.astype(np.int32),
+    )
+
+
+def mlp(image_shape: tuple[int, ...]) -> nn.Node:
+    """784-128-relu-10, for images of 28 by 28."""
+    return (
+        nn.input("image", (None, *image_shape))
+        | nn.flatten()
+        | nn.dense(128, activation="relu")
+        | nn.dense(10, activation="softmax")
+    )
+
+
+def cnn(image_shape: tuple[int, ...]) -> nn.Node:
+    """Two convolutions of 3 by 3, each with max pooling, and a dense layer."""
+    return (
+        nn.input("image", (None, *image_shape))
+        | nn.conv(32, (3, 3), activation="relu")
+        | nn.max_pool((2, 2))
+        | nn.conv(64, (3, 3), activation="relu")
+        | nn.max_pool((2, 2))
+        | nn.flatten()
+        | nn.dense(10, activation="softmax")
+    )
+
+
+MODELS = {"mlp": (mlp, 0.005), "cnn": (cnn, 0.002)}  # name: (builder, learning rate)
+
+
+def log_metrics(state: loop.State) -> None:
+    """A handler: whatever it reads of the metrics it waits for, and nothing else does."""
+    numbers = ", ".join(f"{name} {float(value):.4f}" for name, value in state.metrics.items())
+    print(f"  epoch {state.epoch}, iteration {state.iteration}: {numbers}")
+
+
+def draw_curves(history: list[dict[str, float]], path: pathlib.Path) -> None:
+    """Loss and accuracy by epoch, on the training and the test data, as a PNG."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    epochs = [entry["epoch"] for entry in history]
+    for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
+        axis.plot(epochs, [entry[name] for entry in history], marker="o", label="train")
+        axis.plot(epochs, [entry[f"validation_{name}"] for entry in history], marker="o", label="test")
+        axis.set(xlabel="epoch", title=name, xticks=epochs)
+        axis.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=pathlib.Path, help="an NPZ file of MNIST; default: the bundled digits")
+    parser.add_argument("--model", choices=MODELS, default="mlp")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--key", type=int, default=0, help="the seed of everything random in the run")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/mnist"))
+    parser.add_argument("--smoke", action="store_true", help="one epoch on 512 examples, to see that it runs")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Define, print, train, evaluate, predict, save, load."""
+    options = arguments()
+    digits = read_digits(options.data)
+    epochs = options.epochs
+    if options.smoke:
+        digits, epochs = Digits(*(part[:512] for part in digits)), 1
+
+    build, learning_rate = MODELS[options.model]
+    model = build(digits.x_train.shape[1:])
+    print(model)
+
+    train_data = loop.arrays(digits.x_train, digits.y_train, batch_size=options.batch_size, shuffle=True)
+    test_data = loop.arrays(digits.x_test, digits.y_test, batch_size=options.batch_size)
+    trainer = (
+        loop.trainer(model, "categorical_cross_entropy", optim.adamw(learning_rate))
+        .metric("accuracy")
+        .validate(test_data)
+        .on("iteration_completed", log_metrics, every=50)
+        .progress()
+    )
+    result = trainer.run(train_data, epochs=epochs, key=jax.random.key(options.key))
+
+    scores = loop.evaluator(model).metric("accuracy").run(test_data, result.model_state).metrics
+    accuracy = float(scores["accuracy"])
+
+    probabilities = nn.predict(model, result.model_state, digits.x_test[:8])
+    print("\nThe first test images:")
+    for label, row in zip(digits.y_test[:8], np.asarray(probabilities), strict=True):
+        verdict = "right" if row.argmax() == label else "WRONG"
+        print(f"  a {label}: the model says {row.argmax()} with probability {row.max():.3f}, {verdict}")
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    weights, curves = options.out / "weights.safetensors", options.out / "curves.png"
+    files.save(weights, result.model_state)
+    draw_curves(result.history, curves)
+    loaded = files.load(weights, like=result.model_state)
+    if not np.array_equal(nn.predict(model, loaded, digits.x_test[:8]), probabilities):
+        raise SystemExit(f"{weights}: the loaded weights predict something else than the trained ones")
+
+    name = "MNIST" if options.data else "scikit-learn's digits"
+    print(
+        f"\nAfter {epochs} epochs on {name} ({len(digits.x_train)} images) the {options.model} reads"
+        f" {accuracy:.2%} of {len(digits.x_test)} test images correctly.\n"
+        f"The weights are in {weights} (loaded back: the same predictions, to the bit), the learning curves"
+        f" in {curves}."
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""What a user sees who gets something wrong: at once, by name, with what was required and what came."""
+
+import importlib.metadata
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from axonax import graph as nn
+from axonax import loop, optim
+
+X = np.zeros((6, 4), np.float32)
+Y = np.array([0, 1, 2, 0, 1, 2], np.int32)
+
+
+def model():
+    return nn.input("x", (None, 4)) | nn.dense(3, activation="softmax", name="head")
+
+
+def trainer():
+    return loop.trainer(model(), "categorical_cross_entropy", "adamw").metric("accuracy")
+
+
+def test_a_wrong_shape_names_the_layer_its_line_and_both_shapes():
+    wrong = nn.dense(3, name="head")
+    line = pathlib.Path(__file__).name
+    with pytest.raises(ValueError, match=rf"(?s)x.*{line}:\d+.*\(None, 4\).*\(6, 5\)"):
+        nn.predict(model(), nn.build(model()).init(jax.random.key(0), X), np.zeros((6, 5), np.float32))
+    state = nn.build(nn.input("x", (None, 4)) | wrong).init(jax.random.key(0), X)
+    with pytest.raises(ValueError, match=rf"(?s)head.*{line}:\d+.*\(4, 3\).*5"):
+        nn.predict(nn.input("x", (None, 5)) | wrong, state, np.zeros((6, 5), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: loop.trainer(model(), "categorical_crossentropy", "adamw"), "categorical_cross_entropy"),
+        (lambda: loop.trainer(model(), "categorical_cross_entropy", "adamv"), "adamw"),
+        (lambda: trainer().metric("acuracy", name="a"), "accuracy"),
+        (lambda: nn.dense(3, activation="sotfmax"), "softmax"),
+        (lambda: trainer().on("iteration_complete", print), "iteration_completed"),
+    ],
+    ids=["loss", "optimizer", "metric", "activation", "event"],
+)
+def test_a_misspelt_name_lists_near_matches(make, message):
+    with pytest.raises(ValueError, match=f'did you mean.*"{message}"'):
+        make()
+
+
+def test_a_misspelt_option_lists_near_matches():
+    with pytest.raises((TypeError, ValueError), match="did you mean.*threshold"):
+        trainer().metric("accuracy", name="other", treshold=0.3)
+    with pytest.raises((TypeError, ValueError), match="weight_decay"):
+        optim.adamw(0.1, wieght_decay=0.1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "owner", "make"),
+    [
+        ("loss", "axonax-functional", lambda: loop.trainer(model(), "mean_squared_error", optax.sgd(0.1))),
+        ("optimizer", "axonax-optim", lambda: loop.trainer(model(), lambda y, p: p.sum(-1), "adamw")),
+        ("metric", "axonax-functional", lambda: trainer_without_names().metric("accuracy")),
+    ],
+    ids=["loss", "optimizer", "metric"],
+)
+def test_a_name_whose_owner_is_absent_says_what_to_install(monkeypatch, kind, owner, make):
+    real = importlib.metadata.entry_points
+
+    def without_owner(**query):
+        return importlib.metadata.EntryPoints(
+            each for each in real(**query) if each.dist is None or each.dist.name != owner
+        )
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", without_owner)
+    with pytest.raises(ValueError, match=f"{kind} .*comes with {owner}.*pip install {owner}"):
+        make()
+
+
+def trainer_without_names():
+    return loop.trainer(model(), lambda y, p: p.sum(-1), optax.sgd(0.1))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ([], "no batch"),
+        ([(X, Y), (X, Y.astype(np.float32))], r"targets.*int32.*float32|int32.*float32"),
+        ([(X, Y), {"inputs": X, "targets": Y}], "batch 1"),
+        ([(X, Y), (X[:, :3], Y)], r"\(6, 4\).*\(6, 3\)"),
+        ([(X, Y[:5])], r"6.*5"),
+        ([(X, np.array([0, 1, 2, 0, 1, 3], np.int32))], r"label.* 3.*3 classes|3 classes.*3"),
+        ([(X, Y.astype(np.float32))], "integer"),
+        ([(X, np.zeros((6, 4), np.float32))], r"\(6, 4\).*\(6, 3\)"),
+        ([(X, Y[:, None])], r"\(6, 1\).*\(6, 3\)"),
+    ],
+    ids=["empty", "dtype", "structure", "shape", "rows", "range", "float", "classes", "rank"],
+)
+def test_data_that_does_not_fit_is_an_error_at_the_batch(data, message):
+    with pytest.raises((ValueError, TypeError), match=f"(?s){message}"):
+        trainer().run(data)
+
+
+def test_minimize_refuses_what_is_no_objective():
+    with pytest.raises(ValueError, match=r"(?s)objective.*\(2,\)"):
+        optim.minimize(lambda x: x, jnp.zeros(2), "adam")
