@@ -1,0 +1,46 @@
+"""The borders between the packages, from outside: what an import loads."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+PARTS = ("tensor", "functional", "graph", "optim", "loop")
+LOADED = "import json, sys; print(json.dumps(sorted(sys.modules)))"
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The modules that a fresh interpreter holds after ``statement``."""
+    command = [sys.executable, "-W", "error", "-c", f"{statement}\n{LOADED}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_importing_a_part_imports_no_sibling(part):
+    ours = {name for name in loaded_by(f"import axonax.{part}") if name.startswith("axonax.")}
+    assert {name.split(".")[1] for name in ours} <= {part, "tensor"}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_importing_a_part_imports_no_field_of_another(part):
+    fields = {
+        "optax": {"optim"},
+        "rich": {"loop"},
+        "flax": set(),
+        "equinox": set(),
+        "orbax": set(),
+        "sklearn": set(),
+    }
+    heads = {name.split(".")[0] for name in loaded_by(f"import axonax.{part}")}
+    assert not [field for field, owners in fields.items() if field in heads and part not in owners]
+
+
+def test_a_name_of_a_sibling_loads_its_owner_only_when_asked():
+    assert "axonax.functional" not in loaded_by("import axonax.loop; from axonax.tensor import plugins")
+    assert "axonax.functional" in loaded_by(
+        "from axonax.tensor import plugins; plugins.resolve('metric', 'accuracy')"
+    )
