@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import jax
 import pytest
 
-# A missing axis is a bug far more often than a wish, so library and tests write out which axis is meant.
-jax.config.update("jax_numpy_rank_promotion", "raise")
+PACKAGES = Path(__file__).parent / "packages"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -14,3 +16,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.DoctestItem):
             item.add_marker(pytest.mark.smoke)
+
+
+@pytest.fixture(autouse=True)
+def _rank_promotion(request: pytest.FixtureRequest) -> Iterator[None]:
+    """In a package's own tests arrays of unequal rank do not mix unless the code says which axis is meant.
+
+    Integration tests and documentation are written as users write, and call other libraries.
+    """
+    ours = request.path.is_relative_to(PACKAGES) and request.path.suffix == ".py"
+    with jax.numpy_rank_promotion("raise" if ours else "allow"):
+        yield

@@ -1,4 +1,4 @@
-"""The one task runner: `nox -s quickstart` for the main job, `nox -s tests` for what CI runs, `nox -l` for all."""
+"""The one task runner: `nox -s quickstart` is the main job, `nox -s tests` what CI runs; `nox -l` lists all."""
 
 from __future__ import annotations
 
@@ -148,11 +148,7 @@ def pip_install(session: nox.Session, python: str, *options: str) -> None:
 
 def interpreter(venv: str) -> str:
     """The Python of a virtual environment."""
-    return (
-        os.path.join(venv, "Scripts", "python.exe")
-        if os.name == "nt"
-        else os.path.join(venv, "bin", "python")
-    )
+    return str(Path(venv, "Scripts/python.exe" if os.name == "nt" else "bin/python"))
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""Look at an environment from inside: are exactly the named parts of Axonax there, whole and with nothing stray?
+"""Look at an environment from inside: are exactly the named parts of Axonax there, whole and nothing stray?
 
 Run by the wheels session: `python tools/check_install.py [--meta] tensor optim`.
 """
