@@ -1,4 +1,4 @@
-"""The one task runner: `nox -s quickstart` is the main job, `nox -s tests` what CI runs; `nox -l` lists all."""
+"""The one task runner: `nox -s quickstart` is the main job, `nox -s tests` what CI runs, `nox -l` the rest."""
 
 from __future__ import annotations
 
