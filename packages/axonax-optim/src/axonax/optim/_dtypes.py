@@ -1,0 +1,63 @@
+"""The dtypes that an optimizer computes in: half precision is lifted to float32, the rest stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+PyTree = Any
+_DOUBLE, _DOUBLE_COMPLEX = jnp.dtype(jnp.float64), jnp.dtype(jnp.complex128)
+
+
+def compute_dtype(leaf: Any) -> Any:
+    """The dtype to compute in for a leaf: float32 at least; ``None`` for integers, bools and keys."""
+    dtype = jnp.result_type(leaf)
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        return None
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def lift(tree: PyTree, params: PyTree | None = None) -> PyTree:
+    """``tree`` in the compute dtypes of ``params`` (of its own leaves without ``params``).
+
+    Where ``tree`` has ``None`` for an array of ``params``, zeros stand in: no gradient.
+    """
+    if params is None:
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, compute_dtype(leaf)), tree)
+
+    def one(leaf: Any, param: Any) -> Any:
+        if param is None:
+            return leaf
+        dtype = compute_dtype(param)
+        return jnp.zeros(jnp.shape(param), dtype) if leaf is None else jnp.asarray(leaf, dtype)
+
+    return jax.tree.map(one, tree, params, is_leaf=_is_none)
+
+
+def lower(steps: PyTree, gradients: PyTree, params: PyTree | None) -> PyTree:
+    """``steps`` in the dtypes of ``params`` (of ``gradients`` without), ``None`` where no gradient came."""
+    targets = gradients if params is None else params
+
+    def one(gradient: Any, step: Any, target: Any) -> Any:
+        return None if gradient is None else jnp.asarray(step, jnp.result_type(target))
+
+    return jax.tree.map(one, gradients, steps, targets, is_leaf=_is_none)
+
+
+def like(new: Any, old: Any) -> Any:
+    """``new`` in the dtype of ``old``, so that a state keeps its types in a scan; keys stay keys."""
+    if jnp.issubdtype(old.dtype, jax.dtypes.prng_key):
+        return new
+    return jax.lax.convert_element_type(new, old.dtype)
+
+
+def widest(tree: PyTree) -> Any:
+    """The dtype that scalars need to keep the precision of the widest leaf: float32 or float64."""
+    wide = {jnp.result_type(leaf) for leaf in jax.tree.leaves(tree)} & {_DOUBLE, _DOUBLE_COMPLEX}
+    return _DOUBLE if wide else jnp.dtype(jnp.float32)
+
+
+def _is_none(leaf: Any) -> bool:
+    return leaf is None

@@ -1,0 +1,167 @@
+"""Turn an Optax factory into a transformation whose hyperparameters live in its state.
+
+``optax.inject_hyperparams`` keeps them in the dtype of the parameters, where ``b2 = 0.999`` becomes 1.0 in
+bfloat16. Here they are float32 whatever the parameters are, an override ends when it is set to ``None``,
+and the inner transformation computes in float32 at least.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from axonax.optim._checks import number_or_schedule
+from axonax.optim._dtypes import compute_dtype, lift, like, lower, widest
+from axonax.tensor import trees
+from axonax.tensor.updates import LiveState
+
+PyTree = Any
+Factory = Callable[..., optax.GradientTransformation]
+
+
+def live(
+    name: str, factory: Factory, hyperparams: Mapping[str, Any], **static: Any
+) -> optax.GradientTransformationExtraArgs:
+    """The transformation ``factory(**hyperparams, **static)`` with ``hyperparams`` in its state.
+
+    Transformations that are built alike are equal and hash alike, so a compiled function that takes one
+    as a static argument is found again.
+
+    Args:
+        name: of the optimizer, for errors.
+        factory: scalars and options to an Optax transformation; called anew in every (traced) update.
+        hyperparams: name to a number or a schedule; each can be read and set in the state.
+        **static: options that shape the computation.
+
+    Raises:
+        ValueError: a hyperparameter is neither number nor schedule, or lies outside its range.
+    """
+    checked = {key: number_or_schedule(name, key, value) for key, value in hyperparams.items()}
+    rule = _Rule(name, factory, tuple(checked), tuple(checked.values()), tuple(static.items()))
+    return optax.GradientTransformationExtraArgs(_Init(rule), _Update(rule))
+
+
+def descend(
+    learning_rate: Any, **directions: optax.GradientTransformation
+) -> optax.GradientTransformationExtraArgs:
+    """``-learning_rate`` times what the named ``directions`` make of the gradient, in their order.
+
+    The names are those of the parts of the state, so that a checkpoint reads ``inner/moments/mu/...``.
+    """
+    rate = ("learning_rate", optax.scale_by_learning_rate(learning_rate))
+    return optax.named_chain(*directions.items(), rate)
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """A named factory, its hyperparameters (numbers or schedules) and its static options."""
+
+    name: str
+    factory: Factory
+    names: tuple[str, ...]
+    sources: tuple[Any, ...]
+    static: tuple[tuple[str, Any], ...]
+
+    def values(self, step: jax.Array) -> jax.Array:
+        """The hyperparameters at ``step`` without overrides, float32 of shape ``(len(names),)``."""
+        if not any(map(callable, self.sources)) and all(isinstance(each, float) for each in self.sources):
+            return jnp.asarray(np.array(self.sources, np.float32))
+        numbers = [source(step) if callable(source) else source for source in self.sources]
+        for name, value in zip(self.names, numbers, strict=True):
+            if jnp.shape(value) != ():
+                raise ValueError(
+                    f"{self.name}: the schedule of {name} must return a scalar, got shape {jnp.shape(value)}"
+                )
+        return jnp.stack([jnp.asarray(value, jnp.float32) for value in numbers])
+
+    def inner(self, values: jax.Array, dtype: Any) -> optax.GradientTransformationExtraArgs:
+        """The Optax transformation with these hyperparameters."""
+        scalars = {name: values[index].astype(dtype) for index, name in enumerate(self.names)}
+        return optax.with_extra_args_support(self.factory(**scalars, **dict(self.static)))
+
+
+@dataclass(frozen=True)
+class _Init:
+    rule: _Rule
+
+    def __call__(self, params: PyTree) -> LiveState:
+        """The state for ``params``: moments of zero, no override."""
+        _refuse_integers(self.rule.name, params)
+        step = jnp.zeros((), jnp.int32)
+        values = self.rule.values(step)
+        return LiveState(
+            step=step,
+            values=values,
+            overrides=jnp.full(values.shape, jnp.nan, jnp.float32),
+            inner=self.rule.inner(values, jnp.float32).init(lift(params)),
+            names=self.rule.names,
+        )
+
+
+@dataclass(frozen=True)
+class _Update:
+    rule: _Rule
+
+    def __call__(
+        self, updates: PyTree, state: LiveState, params: PyTree | None = None, **extra: Any
+    ) -> tuple[PyTree, LiveState]:
+        """The updates for these gradients, and the next state."""
+        if not isinstance(state, LiveState) or state.names != self.rule.names:
+            raise ValueError(
+                f"{self.rule.name}: this state belongs to another optimizer, "
+                f"with hyperparameters {getattr(state, 'names', type(state).__name__)!r}"
+            )
+        own = self.rule.values(state.step)
+        values = jnp.where(jnp.isnan(state.overrides), own, state.overrides)
+        gradients = lift(updates, params)
+        transformation = self.rule.inner(values, widest(gradients))
+        wide = None if params is None else lift(params)
+        try:
+            steps, inner = transformation.update(gradients, state.inner, wide, **extra)
+            inner = jax.tree.map(like, inner, state.inner)
+        except (TypeError, ValueError):
+            _explain(self.rule.name, transformation, gradients, state)
+            raise
+        if _shapes((steps, inner)) != _shapes((gradients, state.inner)):
+            _explain(self.rule.name, transformation, gradients, state)
+        following = LiveState(
+            step=optax.safe_increment(state.step),
+            values=values,
+            overrides=state.overrides,
+            inner=inner,
+            names=state.names,
+        )
+        return lower(steps, updates, params), following
+
+
+def _refuse_integers(name: str, params: PyTree) -> None:
+    for path, leaf in trees.flatten(params).items():
+        if compute_dtype(leaf) is None:
+            raise ValueError(
+                f'{name}: parameter "{path}" has dtype {jnp.result_type(leaf)}, and only floating-point '
+                "parameters are optimized: keep it out of the parameters (with the buffers or the frozen)"
+            )
+
+
+def _shapes(tree: PyTree) -> list[tuple[int, ...]]:
+    return [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def _explain(
+    name: str, transformation: optax.GradientTransformation, gradients: PyTree, state: LiveState
+) -> None:
+    """Raise an error that lists the leaves in which the state does not fit the gradients, if any."""
+    expected = jax.eval_shape(transformation.init, gradients)
+    lines = trees.diff(expected, state.inner)
+    if lines:
+        listed = "\n  ".join(lines)
+        raise ValueError(
+            f"{name}: the state belongs to other parameters (first: what the gradients need, second: the "
+            f"state):\n  {listed}"
+        )
