@@ -1,4 +1,4 @@
-"""The one task runner: `nox -s quickstart` is the main job, `nox -s tests` what CI runs, `nox -l` the rest."""
+"""The one task runner: `nox -s quickstart` is the main job, `nox -s tests` what CI runs; see `nox -l`."""
 
 from __future__ import annotations
 

@@ -20,11 +20,14 @@ class House(griffe.Extension):
     def on_module(self, *, mod: griffe.Module, **kwargs: Any) -> None:
         """Take the imports of a package's ``__init__`` for its ``__all__``."""
         if mod.is_init_module and mod.exports is None:
-            names = [name for name, member in mod.members.items() if member.is_alias and not name.startswith("_")]
-            mod.exports = list(names)
+            mod.exports = [name for name, member in mod.members.items() if _is_export(name, member)]
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Fence the doctests of a docstring."""
         if obj.docstring:
             fenced = DOCTEST.sub(lambda match: f"```pycon\n{match[0].rstrip()}\n```\n", obj.docstring.value)
             obj.docstring.value = fenced
+
+
+def _is_export(name: str, member: griffe.Object | griffe.Alias) -> bool:
+    return member.is_alias and not name.startswith("_")
