@@ -1,0 +1,61 @@
+"""Activations as layers, by name or as any element-wise function."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from axonax.graph._node import Layer
+from axonax.graph._where import builder, check_options
+from axonax.tensor import activations
+
+Activation = str | Callable[..., Any] | Layer
+
+
+@builder
+def activation(function: str | Callable[..., Any], *, name: str | None = None, **options: Any) -> Layer:
+    """A layer that applies an activation function.
+
+    Args:
+        function: a name of `axonax.tensor.activations`, or a function of one array.
+        name: the path of the layer; ``None`` numbers it.
+        **options: further arguments of the function.
+
+    Returns:
+        a layer; the shape stays (but for ``glu`` and its kin).
+
+    Raises:
+        ValueError: an unknown name; the text lists near matches.
+        TypeError: an option that the function does not have; likewise.
+
+    >>> from axonax import graph as nn
+    >>> model = nn.input("x", (None, 3)) | nn.activation("leaky_relu", negative_slope=0.2)
+    """
+    found = activations.by_name(function) if isinstance(function, str) else function
+    if not callable(found):
+        raise ValueError(f"activation: needs a name or a function of an array, got {function!r}")
+    title = function if isinstance(function, str) else getattr(found, "__name__", "activation")
+    title = title if title.isidentifier() else "activation"
+    if options:
+        parameters = list(inspect.signature(found).parameters.values())
+        if not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
+            check_options(title, options, [each.name for each in parameters[1:]])
+    return Layer(op=title, function=found, options=options, custom=not isinstance(function, str), name=name)
+
+
+def as_activation(given: Activation | None) -> Layer | None:
+    """The layer of a builder's ``activation=``: by name, from a function, or as it is."""
+    return given if given is None or isinstance(given, Layer) else activation(given)
+
+
+def _named(title: str) -> Callable[..., Layer]:
+    build = functools.partial(activation, title)
+
+    def layer(*, name: str | None = None, **options: Any) -> Layer:
+        return build(name=name, **options)
+
+    layer.__name__ = layer.__qualname__ = title
+    layer.__doc__ = f"The activation ``{title}`` as a layer; options as `axonax.tensor.activations.{title}` has them."
+    return builder(layer)

@@ -1,0 +1,117 @@
+"""From a description to two pure functions: `init` and `apply`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from axonax.graph import _infer, _inputs, _plan, _run
+from axonax.graph._keys import check_key, fold_path
+from axonax.tensor import trees
+from axonax.tensor.contracts import Buildable, Model, ModelState
+
+if TYPE_CHECKING:
+    from axonax.graph._node import Node
+
+
+def build(model: Node, *, within: Node | None = None) -> Model:
+    """The model as two pure functions.
+
+    ``init(key, *inputs) -> ModelState`` takes arrays, ``jax.ShapeDtypeStruct``, shapes, or one dict of
+    these by input name (nothing, where the declared shapes say it all). The key of each parameter follows from
+    its path alone. ``apply(state, *inputs, train=False, key=None) -> (prediction, buffers)``.
+
+    Args:
+        model: any node.
+        within: a whole that ``model`` is part of: the part then has the names, and fits the states, of the whole.
+
+    Returns:
+        `Model(init, apply)`; for the same node the same two functions each time, so that ``jax.jit`` knows them.
+
+    Raises:
+        ValueError: a layer does not fit its input, or two layers have one name.
+
+    >>> from axonax import graph as nn
+    >>> init, apply = nn.build(nn.input("x", (None, 3)) | nn.dense(2))
+    >>> state = init(jax.random.key(0))
+    >>> state.params["dense_0"]["kernel"].shape
+    (3, 2)
+    """
+    if within is None:
+        return model.build()
+    part = _plan.plan(model, within)
+    return _model(part)
+
+
+def predict(model: Buildable | Model, state: ModelState, *inputs: Any) -> Any:
+    """The prediction of a model, not training.
+
+    Args:
+        model: a node, or what `build` made of it.
+        state: what ``init`` returned, or a trainer.
+        *inputs: arrays in the order of the inputs, or one dict by input name.
+
+    Returns:
+        the value of ``model``.
+
+    >>> from axonax import graph as nn
+    >>> model = nn.input("x", (None, 3)) | nn.dense(2, kernel_initializer="ones")
+    >>> nn.predict(model, nn.build(model).init(jax.random.key(0)), jax.numpy.ones((1, 3)))
+    Array([[3., 3.]], dtype=float32)
+    """
+    pair = model if isinstance(model, Model) else model.build()
+    prediction, _ = pair.apply(state, *inputs)
+    return prediction
+
+
+def model(plan: _plan.Plan, facts: _infer.Facts) -> Model:
+    """The two functions of a plan; ``facts`` are what the declared shapes of its inputs tell."""
+
+    def init(key: Any, *inputs: Any) -> ModelState:
+        check_key("init", key)
+        known = facts if not inputs else _infer.infer(plan, _inputs.bind_abstract(plan, inputs))
+        params, buffers = {}, {}
+        for path, leaf in known.leaves.items():
+            (params if leaf.trained else buffers)[path] = _first_value(key, path, leaf)
+        return ModelState(params=trees.unflatten(params), buffers=trees.unflatten(buffers))
+
+    def apply(state: ModelState, *inputs: Any, train: bool = False, key: Any = None) -> tuple[Any, Any]:
+        if not isinstance(state, ModelState):
+            raise TypeError(f"apply: state must be the ModelState of init, got {type(state).__name__}")
+        if key is not None:
+            check_key("apply", key)
+        values = _inputs.bind(plan, inputs)
+        before = trees.flatten(state.buffers)
+        call = _run.Call(
+            variables=trees.flatten(state.variables), buffers=dict(before), train=train, key=key
+        )
+        prediction = _run.run(plan, values, call)
+        if not any(step.layer.buffers for step in plan.steps):
+            return prediction, state.buffers
+        return prediction, _replaced(state.buffers, call.buffers)
+
+    return Model(init, apply)
+
+
+def _model(plan: _plan.Plan) -> Model:
+    return model(plan, _infer.declared(plan))
+
+
+def _first_value(key: Any, path: str, leaf: _infer.Leaf) -> Any:
+    if leaf.shape is None or leaf.size is None:
+        known = "is unknown" if leaf.shape is None else f"{leaf.shape} is open"
+        raise ValueError(
+            f"init: {leaf.step}: the shape of {leaf.name} {known}: pass inputs (arrays or jax.ShapeDtypeStruct)"
+        )
+    shape = tuple(size for size in leaf.shape if size is not None)
+    try:
+        return leaf.param.initial(fold_path(key, path), shape, leaf.dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"init: {leaf.step}: {leaf.name} {shape}: {error}") from error
+
+
+def _replaced(tree: Any, leaves: Mapping[str, Any]) -> Any:
+    """``tree`` with new leaves, in its very structure."""
+    return jax.tree_util.tree_map_with_path(lambda keys, _: leaves[trees.path(keys)], tree)

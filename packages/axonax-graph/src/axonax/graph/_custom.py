@@ -1,0 +1,71 @@
+"""Layers of the user's own functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from axonax.graph._node import Layer
+from axonax.graph._param import Param
+from axonax.graph._where import builder
+
+_NEEDS = frozenset({"train", "key"})
+
+
+@builder
+def layer(
+    function: Callable[..., Any],
+    *,
+    params: Mapping[str, Param] | None = None,
+    buffers: Mapping[str, Param] | None = None,
+    options: Mapping[str, Any] | None = None,
+    needs: tuple[str, ...] = (),
+    name: str | None = None,
+) -> Layer:
+    """A layer of any function of arrays, with parameters of its own.
+
+    Args:
+        function: called as ``function(*inputs, **params, **buffers, **options)``. With buffers it returns
+            ``(output, {name: new value})``.
+        params: by name, as `param` describes them.
+        buffers: likewise; what the function changes and no optimizer trains.
+        options: further keyword arguments.
+        needs: ``"train"`` and ``"key"`` hand the mode and a key of the layer's own (``None`` when not training)
+            to the function.
+        name: the path of the layer; ``None`` numbers it.
+
+    Returns:
+        a layer of as many inputs as the function takes.
+
+    Raises:
+        ValueError: something else than `param` as a parameter, or another need.
+
+    >>> from axonax import graph as nn
+    >>> scale = nn.layer(lambda x, gain: x * gain, params={"gain": nn.param(lambda x: x.shape[-1:], "ones")})
+    >>> model = nn.input("x", (None, 3)) | scale
+    """
+    if not callable(function):
+        raise ValueError(f"layer: function must be callable, got {function!r}")
+    leaves = {**(params or {}), **(buffers or {})}
+    for key, value in leaves.items():
+        if not isinstance(value, Param):
+            raise ValueError(f"layer: {key} must be described by nn.param(shape, initializer), got {value!r}")
+        if not isinstance(key, str) or not key.isidentifier():
+            raise ValueError(f"layer: a parameter's name is an argument of the function, got {key!r}")
+    given = [*(params or {}), *(buffers or {}), *(options or {}), *needs]
+    if len(set(given)) < len(given):
+        raise ValueError(f"layer: params, buffers, options and needs must differ in their names, got {given}")
+    if not _NEEDS.issuperset(needs):
+        raise ValueError(f'layer: needs must be among "train" and "key", got {needs!r}')
+    title = getattr(function, "__name__", "layer")
+    return Layer(
+        op=title if title.isidentifier() and title != "input" else "layer",
+        function=function,
+        params=dict(params or {}),
+        buffers=dict(buffers or {}),
+        options=dict(options or {}),
+        needs=frozenset(needs),
+        arity=None,
+        custom=True,
+        name=name,
+    )
