@@ -1,0 +1,158 @@
+"""Smooth activations."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+
+def exp(x: ArrayLike) -> jax.Array:
+    """``e**x``.
+
+    >>> exp(jnp.array([0.0])).tolist()
+    [1.0]
+    """
+    return jnp.exp(x)
+
+
+def sigmoid(x: ArrayLike) -> jax.Array:
+    """``1 / (1 + exp(-x))``.
+
+    >>> sigmoid(jnp.array([0.0])).tolist()
+    [0.5]
+    """
+    return jax.nn.sigmoid(x)
+
+
+def log_sigmoid(x: ArrayLike) -> jax.Array:
+    """``log(sigmoid(x))``, finite where the sigmoid underflows.
+
+    >>> log_sigmoid(jnp.array([-200.0])).tolist()
+    [-200.0]
+    """
+    return jax.nn.log_sigmoid(x)
+
+
+def tanh(x: ArrayLike) -> jax.Array:
+    """The hyperbolic tangent.
+
+    >>> tanh(jnp.array([0.0])).tolist()
+    [0.0]
+    """
+    return jnp.tanh(x)
+
+
+def softplus(x: ArrayLike) -> jax.Array:
+    """``log(1 + exp(x))``, without overflow.
+
+    >>> softplus(jnp.array([200.0])).tolist()
+    [200.0]
+    """
+    return jax.nn.softplus(x)
+
+
+def softsign(x: ArrayLike) -> jax.Array:
+    """``x / (1 + |x|)``.
+
+    >>> softsign(jnp.array([-1.0, 3.0])).tolist()
+    [-0.5, 0.75]
+    """
+    return jax.nn.soft_sign(x)
+
+
+def squareplus(x: ArrayLike, *, b: ArrayLike = 4.0) -> jax.Array:
+    """``(x + sqrt(x**2 + b)) / 2``, a softplus without exponentials.
+
+    Source: Barron, Squareplus (2021).
+
+    >>> squareplus(jnp.array([0.0])).tolist()
+    [1.0]
+    """
+    x = jnp.asarray(x)
+    x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
+    b = jnp.asarray(b, x.dtype)
+    root = jnp.hypot(x, jnp.sqrt(b))
+    # Where x is negative, the sum of the formula cancels; its conjugate does not.
+    return jnp.where(x > 0, (x + root) / 2, b / (2 * (root - jnp.minimum(x, 0))))
+
+
+def silu(x: ArrayLike) -> jax.Array:
+    """``x * sigmoid(x)``; also called ``swish``.
+
+    Source: Elfwing et al., Sigmoid-Weighted Linear Units (2017), equation 4.
+
+    >>> silu(jnp.array([0.0])).tolist()
+    [0.0]
+    """
+    return jax.nn.silu(x)
+
+
+def mish(x: ArrayLike) -> jax.Array:
+    """``x * tanh(softplus(x))``.
+
+    Source: Misra, Mish (2019).
+
+    >>> mish(jnp.array([0.0])).tolist()
+    [0.0]
+    """
+    return jax.nn.mish(x)
+
+
+def gelu(x: ArrayLike, *, approximate: bool = False) -> jax.Array:
+    """``x * P(X <= x)`` for a standard normal ``X``.
+
+    Args:
+        x: any shape.
+        approximate: ``True`` takes the formula with tanh, off by up to 5e-4 and faster.
+
+    Returns:
+        the shape and dtype of ``x``.
+
+    Source: Hendrycks and Gimpel, Gaussian Error Linear Units (2016).
+
+    >>> gelu(jnp.array([0.0])).tolist()
+    [0.0]
+    """
+    return jax.nn.gelu(x, approximate=approximate)
+
+
+def elu(x: ArrayLike, *, alpha: ArrayLike = 1.0) -> jax.Array:
+    """``x`` where it is positive, else ``alpha * (exp(x) - 1)``.
+
+    Source: Clevert et al., Exponential Linear Units (2015), equation 15.
+
+    >>> elu(jnp.array([2.0])).tolist()
+    [2.0]
+    """
+    return jax.nn.elu(x, alpha)
+
+
+def celu(x: ArrayLike, *, alpha: ArrayLike = 1.0) -> jax.Array:
+    """``x`` where it is positive, else ``alpha * (exp(x / alpha) - 1)``.
+
+    Raises:
+        ValueError: ``alpha`` is the number 0.
+
+    Source: Barron, Continuously Differentiable Exponential Linear Units (2017).
+
+    >>> celu(jnp.array([2.0])).tolist()
+    [2.0]
+    """
+    if isinstance(alpha, int | float) and alpha == 0:
+        raise ValueError(f"celu: alpha must not be 0, got {alpha}")
+    return jax.nn.celu(x, alpha)
+
+
+def selu(x: ArrayLike) -> jax.Array:
+    """``1.0507 * elu(x, alpha=1.6733)``: keeps mean 0 and variance 1 through many layers.
+
+    Source: Klambauer et al., Self-Normalizing Neural Networks (2017), equation 2.
+
+    >>> selu(jnp.array([0.0])).tolist()
+    [0.0]
+    """
+    return jax.nn.selu(x)
+
+
+swish = silu
