@@ -1,0 +1,25 @@
+"""Training loops as immutable values: any step, any model, any Optax optimizer, over any batches.
+
+Begin with `trainer`, `evaluator` or `loop`; add metrics and handlers; `Loop.run` it over data.
+"""
+
+from axonax.loop._data import Arrays as Arrays
+from axonax.loop._data import arrays as arrays
+from axonax.loop._events import EVENTS as EVENTS
+from axonax.loop._events import HALT_EPOCH as HALT_EPOCH
+from axonax.loop._events import HALT_LOOP as HALT_LOOP
+from axonax.loop._events import Handler as Handler
+from axonax.loop._events import control as control
+from axonax.loop._factories import evaluator as evaluator
+from axonax.loop._factories import loop as loop
+from axonax.loop._factories import trainer as trainer
+from axonax.loop._filters import Filter as Filter
+from axonax.loop._filters import Seconds as Seconds
+from axonax.loop._loop import Loop as Loop
+from axonax.loop._state import EvalState as EvalState
+from axonax.loop._state import Result as Result
+from axonax.loop._state import State as State
+from axonax.loop._state import TrainState as TrainState
+from axonax.loop._steps import TrainStep as TrainStep
+from axonax.loop._steps import eval_step as eval_step
+from axonax.loop._steps import train_step as train_step

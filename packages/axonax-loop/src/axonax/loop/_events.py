@@ -1,0 +1,82 @@
+"""The events of a run, and what a handler may return."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from axonax.loop._filters import ALWAYS, Filter
+from axonax.loop._state import State
+
+EVENTS = (
+    "started",
+    "epoch_started",
+    "iteration_started",
+    "iteration_completed",
+    "epoch_completed",
+    "epoch_halted",
+    "completed",
+    "halted",
+    "exception",
+    "interrupted",
+    "data_exhausted",
+)
+
+
+class Halt(enum.Enum):
+    """What a handler can end: the epoch (the next one follows) or the whole loop."""
+
+    EPOCH = "epoch"
+    LOOP = "loop"
+
+
+HALT_EPOCH = Halt.EPOCH
+HALT_LOOP = Halt.LOOP
+
+
+@dataclass(frozen=True)
+class Control:
+    """What `control` makes: a halt and the state to go on with."""
+
+    halt: Halt
+    state: State
+
+
+def control(halt: Halt, state: State) -> Control:
+    """What a handler returns to end the epoch or the loop.
+
+    Handlers of the same event that were added later still run.
+
+    Args:
+        halt: ``HALT_EPOCH`` or ``HALT_LOOP``.
+        state: the state that the handler was given, or a changed one.
+
+    Raises:
+        TypeError: ``halt`` or ``state`` is of another type.
+    """
+    if not isinstance(halt, Halt):
+        raise TypeError(f"control: the first argument must be HALT_EPOCH or HALT_LOOP, got {halt!r}")
+    if not isinstance(state, State):
+        raise TypeError(f"control: the second argument must be a State, got {type(state).__name__}")
+    return Control(halt, state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handler:
+    """A function that runs at an event when its filter lets it."""
+
+    event: str
+    function: Callable[[State], Any]
+    when: Filter = ALWAYS
+
+    @property
+    def name(self) -> str:
+        """What errors and ``print(loop)`` call the handler."""
+        return callable_name(self.function)
+
+
+def callable_name(function: Callable[..., Any]) -> str:
+    """The name of a function, or of the class of a callable object."""
+    return str(getattr(function, "__name__", type(function).__name__))

@@ -1,0 +1,120 @@
+"""The metrics of a loop: resolved when they are added, accumulated inside the compiled step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from axonax.loop import _signature
+from axonax.loop._mean import Mean, add_mean, compute_mean, empty_mean, mean_metric
+from axonax.tensor import names, plugins
+from axonax.tensor.contracts import Metric
+
+PyTree = Any
+FIELDS = ("y_true", "y_pred")
+RESERVED = ("loss", "epoch", "iteration", "seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A metric under its name, and what of a step's outputs it looks at."""
+
+    name: str
+    metric: Metric
+    fields: tuple[str, ...] = FIELDS
+    transform: Callable[[Mapping[str, Any]], Sequence[Any]] | None = None
+
+    def values(self, outputs: Mapping[str, Any]) -> Sequence[Any]:
+        """What the metric gets of a step's outputs.
+
+        Raises:
+            ValueError: the step has no output of a wanted name.
+        """
+        if self.transform is not None:
+            return self.transform(outputs)
+        return [
+            names.lookup(outputs, field, f'output of the step for metric "{self.name}",')
+            for field in self.fields
+        ]
+
+    def init(self, outputs: Mapping[str, Any]) -> PyTree:
+        """The accumulator of no batches."""
+        return self.metric.init(*self.values(outputs))
+
+    def update(self, state: PyTree, outputs: Mapping[str, Any]) -> PyTree:
+        """The accumulator with one more batch."""
+        weights = outputs.get("weights")
+        extra = {} if weights is None else {"weights": weights}
+        return self.metric.update(state, *self.values(outputs), **extra)
+
+    def compute(self, state: PyTree) -> PyTree:
+        """The value of all batches."""
+        return self.metric.compute(state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossMeasure:
+    """The exact mean of the loss itself."""
+
+    name: str = "loss"
+
+    def init(self, outputs: Mapping[str, Any]) -> PyTree:
+        """The accumulator of no batches."""
+        return empty_mean()
+
+    def update(self, state: PyTree, outputs: Mapping[str, Any]) -> PyTree:
+        """The accumulator with one more batch."""
+        return add_mean(state, Mean(outputs["loss"], outputs["loss_total"], outputs["loss_weight"]))
+
+    def compute(self, state: PyTree) -> PyTree:
+        """The mean of all batches."""
+        return compute_mean(state)
+
+
+def resolve_metric(
+    metric: Any,
+    name: str | None,
+    fields: Sequence[str],
+    transform: Callable[[Mapping[str, Any]], Sequence[Any]] | None,
+    options: Mapping[str, Any],
+) -> Measure:
+    """The measure of a name with options, a `Metric`, or a plain function.
+
+    Raises:
+        ValueError: an unknown name or option (the text lists near matches), or no name to store it under.
+        TypeError: none of the three.
+    """
+    if options and not isinstance(metric, str):
+        raise ValueError(f"metric: options ({', '.join(options)}) go with a metric given by name")
+    if isinstance(metric, str):
+        name = name or metric
+        metric = _by_name(metric, options)
+    elif isinstance(metric, Metric):
+        name = name or metric.name
+    elif callable(metric):
+        name = name or _function_name(metric)
+    else:
+        raise TypeError(
+            f"metric: must be a name, a Metric or a function (y_true, y_pred), got {type(metric).__name__}"
+        )
+    if not name:
+        raise ValueError("metric: a Metric or function without a name of its own needs name=")
+    if not isinstance(metric, Metric):
+        metric = mean_metric(metric, name)
+    return Measure(name=name, metric=metric, fields=tuple(fields), transform=transform)
+
+
+def _by_name(name: str, options: Mapping[str, Any]) -> Metric:
+    factory = plugins.resolve("metric", name)
+    known = _signature.parameters(factory)
+    for option in options:
+        if known is not None and option not in known and not _signature.takes_any(factory):
+            raise ValueError(f'metric "{name}" has no option "{option}": {names.suggestion(option, known)}')
+    metric: Metric = factory(**options)
+    return metric
+
+
+def _function_name(function: Any) -> str | None:
+    name = getattr(function, "__name__", None)
+    return None if name == "<lambda>" else name

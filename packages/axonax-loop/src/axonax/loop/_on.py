@@ -1,0 +1,24 @@
+"""A user's handler, attached to a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from axonax.loop._events import Handler
+
+
+@dataclass(frozen=True)
+class On:
+    """One handler, the same in every run."""
+
+    handler: Handler
+
+    def handlers(self, loop: Any, run: Any) -> Sequence[Handler]:
+        """The handler."""
+        return (self.handler,)
+
+    def __str__(self) -> str:
+        when = str(self.handler.when)
+        return f"{'on':<11}{self.handler.event}: {self.handler.name}{', ' if when else ''}{when}"

@@ -1,0 +1,91 @@
+"""The compiled functions of a loop for one shape of batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from axonax.loop._batch import Signature, check_like
+from axonax.loop._metrics import LossMeasure, Measure
+from axonax.loop._recipe import Recipe
+from axonax.tensor import trees
+
+PyTree = Any
+Carry = tuple[PyTree, tuple[PyTree, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """``step((carry, accumulators), batch, constant)``, and the values of its accumulators by name."""
+
+    step: Callable[[Carry, Any, PyTree], Carry]
+    compute: Callable[[tuple[PyTree, ...]], dict[str, Any]]
+    names: tuple[str, ...]
+
+
+def make_program(
+    recipe: Recipe,
+    measures: Sequence[Measure | LossMeasure],
+    first: Signature | None,
+    *,
+    compile: bool,
+    donate: bool,
+) -> Program:
+    """The functions of a loop, not yet traced; ``first`` is what all batches must be like."""
+
+    def step(carry: Carry, batch: Any, constant: PyTree) -> Carry:
+        # Under jit this runs once a shape: looking at every batch costs nothing.
+        if first is not None:
+            check_like(first, recipe.view(batch))
+        state, outputs = recipe.update(batch, carry[0], constant)
+        pairs = zip(measures, carry[1], strict=True)
+        return state, tuple(measure.update(part, outputs) for measure, part in pairs)
+
+    def compute(accumulators: tuple[PyTree, ...]) -> dict[str, Any]:
+        pairs = zip(measures, accumulators, strict=True)
+        return {measure.name: measure.compute(part) for measure, part in pairs}
+
+    names = tuple(measure.name for measure in measures)
+    if not compile:
+        return Program(step=step, compute=compute, names=names)
+    jitted = jax.jit(step, donate_argnums=0) if donate else jax.jit(step)
+    return Program(step=jitted, compute=jax.jit(compute), names=names)
+
+
+def fresh_accumulators(
+    recipe: Recipe, measures: Sequence[Measure | LossMeasure], batch: Any, carry: PyTree, constant: PyTree
+) -> tuple[PyTree, ...]:
+    """The accumulators of no batches."""
+    if not measures:
+        return ()
+    _, outputs = jax.eval_shape(recipe.update, batch, carry, constant)
+    return tuple(jax.tree.map(jnp.asarray, measure.init(outputs)) for measure in measures)
+
+
+def settle(program: Program, carry: Carry, batch: Any, constant: PyTree) -> Carry:
+    """The carry in the dtypes that a step gives it back in, so that one compilation serves all steps.
+
+    Raises:
+        ValueError: a step changes the structure or a shape of the state; the text lists the leaves.
+    """
+    after = jax.eval_shape(program.step, carry, batch, constant)
+    same_structure = jax.tree.structure(after) == jax.tree.structure(carry)
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(carry)]
+    if not same_structure or shapes != [leaf.shape for leaf in jax.tree.leaves(after)]:
+        lines = "; ".join(trees.diff(carry[0], after[0]) or trees.diff(carry[1], after[1]))
+        raise ValueError(
+            "the step must return a state of the structure and shapes that it was given "
+            f"(first: given, second: returned): {lines or 'the containers differ'}"
+        )
+    return jax.tree.map(in_dtype, carry, after)
+
+
+def in_dtype(leaf: Any, like: Any) -> Any:
+    """``leaf`` in the dtype of ``like``, strongly typed: a weak type would compile a second time."""
+    if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
+        return leaf
+    return jnp.asarray(leaf, like.dtype)

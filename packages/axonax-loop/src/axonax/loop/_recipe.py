@@ -1,0 +1,122 @@
+"""What tells a trainer, an evaluator and a plain loop apart: how a batch changes the step state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from axonax.loop import _signature
+from axonax.loop._batch import check_rows, read
+from axonax.loop._loss import LossFunction
+from axonax.loop._model import Net, call_init
+from axonax.loop._state import EvalState, TrainState
+from axonax.loop._steps import Outputs, TrainStep
+
+PyTree = Any
+
+
+def same(value: Any) -> Any:
+    return value
+
+
+def no_check(batch: Any, step_state: PyTree) -> None:
+    """Nothing to look at before the first step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The functions that the engine runs.
+
+    ``start(key, batch, state) -> step_state``; ``split(step_state) -> (carry, constant)`` parts what steps
+    change from what they only read, ``join(carry, constant)`` is its inverse;
+    ``update(batch, carry, constant) -> (carry, outputs)`` is one step; ``check(batch, step_state)`` looks at
+    the first batch before anything is compiled; ``view(batch)`` names the parts of a batch for errors.
+    """
+
+    start: Callable[[jax.Array, Any, PyTree], PyTree]
+    update: Callable[[Any, PyTree, PyTree], tuple[PyTree, Outputs]]
+    split: Callable[[PyTree], tuple[PyTree, PyTree]] = lambda state: (state, ())
+    join: Callable[[PyTree, PyTree], PyTree] = lambda carry, constant: carry
+    check: Callable[[Any, PyTree], None] = no_check
+    view: Callable[[Any], PyTree] = same
+    tracks_loss: bool = False
+    needs_state: bool = False
+
+
+def train_recipe(
+    step: TrainStep, check: Callable[[Any, PyTree], None], view: Callable[[Any], PyTree]
+) -> Recipe:
+    """The recipe of a trainer; a `TrainState` to start from is gone on with, all else is a model's state."""
+
+    def start(key: jax.Array, batch: Any, state: PyTree) -> TrainState:
+        return state if isinstance(state, TrainState) else step.init(key, batch, state)
+
+    return Recipe(
+        start=start,
+        update=lambda batch, carry, constant: step.step(batch, carry),
+        check=check,
+        view=view,
+        tracks_loss=True,
+    )
+
+
+def eval_recipe(
+    step: Callable[[Any, PyTree], Outputs],
+    check: Callable[[Any, PyTree], None],
+    view: Callable[[Any], PyTree],
+    tracks_loss: bool,
+) -> Recipe:
+    """The recipe of an evaluator, which needs the state of a model to start from."""
+
+    def start(key: jax.Array, batch: Any, state: PyTree) -> EvalState:
+        return state if isinstance(state, EvalState) else EvalState(model_state=state)
+
+    return Recipe(
+        start=start,
+        update=lambda batch, carry, constant: ((), step(batch, constant)),
+        split=lambda state: ((), state.model_state),
+        join=lambda carry, constant: EvalState(model_state=constant),
+        check=check,
+        view=view,
+        tracks_loss=tracks_loss,
+        needs_state=True,
+    )
+
+
+def plain_recipe(step: Callable[[Any, PyTree], PyTree], init: Callable[..., PyTree]) -> Recipe:
+    """The recipe of a loop over any step; metrics look at the fields of a state that is a dict."""
+
+    def start(key: jax.Array, batch: Any, state: PyTree) -> PyTree:
+        if state is not None:
+            return state
+        if _signature.accepted(init, "key"):
+            return call_init(init, jax.random.fold_in(key, 0), batch)
+        return init(batch) if _signature.fits(init, 1) else init()
+
+    def update(batch: Any, carry: PyTree, constant: PyTree) -> tuple[PyTree, Outputs]:
+        state = step(batch, carry)
+        return state, dict(state) if isinstance(state, Mapping) else {"step_state": state}
+
+    return Recipe(start=start, update=update)
+
+
+def model_check(net: Net, loss: LossFunction | None, train: bool) -> Callable[[Any, PyTree], None]:
+    """The check of a first batch against a model: shapes, rows, and labels where a named loss minds them."""
+
+    def check(batch: Any, step_state: TrainState | EvalState) -> None:
+        parts = read(batch)
+        check_rows(parts)
+        if loss is None:
+            return
+
+        def predict(state: PyTree, inputs: PyTree, key: Any) -> PyTree:
+            return net.apply(state, inputs, train=train, key=key)[0]
+
+        key = jax.random.key(0) if train else None
+        prediction = jax.eval_shape(predict, step_state.model_state, parts.inputs, key)
+        loss.check_labels(parts.targets, prediction)
+
+    return check
