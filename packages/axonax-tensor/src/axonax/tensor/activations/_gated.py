@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from axonax.tensor._moments import widened
+
 
 def glu(x: ArrayLike, *, axis: int = -1) -> jax.Array:
     """``a * sigmoid(b)``, where ``a`` and ``b`` are the halves of ``x`` along ``axis``.
@@ -25,4 +27,7 @@ def glu(x: ArrayLike, *, axis: int = -1) -> jax.Array:
     size = jnp.shape(x)[axis]
     if size % 2:
         raise ValueError(f"glu: axis {axis} must have an even size, got {size} in {jnp.shape(x)}")
-    return jax.nn.glu(x, axis)
+    x = jnp.asarray(x)
+    wide = widened(x)
+    result = jax.nn.glu(wide, axis)
+    return result.astype(x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else wide.dtype)

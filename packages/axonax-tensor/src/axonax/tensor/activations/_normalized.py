@@ -92,9 +92,11 @@ def standardize(
     >>> standardize(jnp.array([1.0, 3.0]), eps=0.0).tolist()
     [-1.0, 1.0]
     """
+    x = jnp.asarray(x)
     wide = widened(x)
     mean, variance = moments(wide, axis, where)
-    return ((wide - mean) * jax.lax.rsqrt(variance + eps)).astype(jnp.result_type(x, jnp.float16))
+    result = (wide - mean) * jax.lax.rsqrt(variance + eps)
+    return result.astype(x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else wide.dtype)
 
 
 def _allowed(x: ArrayLike, where: ArrayLike | None) -> tuple[jax.Array, jnp.dtype]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+
+from axonax.tensor._moments import widened
 
 
 def exp(x: ArrayLike) -> jax.Array:
@@ -70,11 +74,12 @@ def squareplus(x: ArrayLike, *, b: ArrayLike = 4.0) -> jax.Array:
     [1.0]
     """
     x = jnp.asarray(x)
-    x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
-    b = jnp.asarray(b, x.dtype)
-    root = jnp.hypot(x, jnp.sqrt(b))
+    wide = widened(x)
+    b = jnp.asarray(b, wide.dtype)
+    root = jnp.hypot(wide, jnp.sqrt(b))
     # Where x is negative, the sum of the formula cancels; its conjugate does not.
-    return jnp.where(x > 0, (x + root) / 2, b / (2 * (root - jnp.minimum(x, 0))))
+    result = jnp.where(wide > 0, (wide + root) / 2, b / (2 * (root - jnp.minimum(wide, 0))))
+    return result.astype(x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else wide.dtype)
 
 
 def silu(x: ArrayLike) -> jax.Array:
@@ -114,7 +119,15 @@ def gelu(x: ArrayLike, *, approximate: bool = False) -> jax.Array:
     >>> gelu(jnp.array([0.0])).tolist()
     [0.0]
     """
-    return jax.nn.gelu(x, approximate=approximate)
+    x = jnp.asarray(x)
+    wide = widened(x)
+    if approximate:
+        # (1 + tanh(u)) / 2 is sigmoid(2 * u), which does not cancel where x is negative.
+        u = math.sqrt(2 / math.pi) * (wide + 0.044715 * wide**3)
+        result = wide * jax.nn.sigmoid(2 * u)
+    else:
+        result = jax.nn.gelu(wide, approximate=False)
+    return result.astype(x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else wide.dtype)
 
 
 def elu(x: ArrayLike, *, alpha: ArrayLike = 1.0) -> jax.Array:
