@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+
+
+class Moments(NamedTuple):
+    """Statistics whose axes stay with size 1, and ``x - mean``, more exact than from a rounded mean."""
+
+    mean: jax.Array
+    variance: jax.Array
+    centered: jax.Array
 
 
 def widened(x: ArrayLike) -> jax.Array:
@@ -15,19 +24,26 @@ def widened(x: ArrayLike) -> jax.Array:
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-def moments(
-    x: jax.Array, axis: int | Sequence[int], where: ArrayLike | None = None
-) -> tuple[jax.Array, jax.Array]:
-    """Mean and population variance along ``axis``, which stays with size 1.
+def moments(x: jax.Array, axis: int | Sequence[int], where: ArrayLike | None = None) -> Moments:
+    """Mean and population variance along ``axis``.
 
-    ``E[x**2] - E[x]**2`` would cancel for data far from zero. Where a mask allows nothing, both are 0, with
-    gradient 0.
+    ``E[x**2] - E[x]**2`` would cancel for data far from zero. Where a mask allows nothing, mean and variance
+    are 0, with gradient 0.
     """
     if where is None:
         mean = jnp.mean(x, axis, keepdims=True)
-        return mean, jnp.mean(jnp.square(x - mean), axis, keepdims=True)
+        centered = x - mean
+        # A mean of large numbers is off by some of their rounding; the mean of what is left is not.
+        slip = jax.lax.stop_gradient(jnp.mean(centered, axis, keepdims=True))
+        centered = centered - slip
+        return Moments(mean + slip, jnp.mean(jnp.square(centered), axis, keepdims=True), centered)
     mask = jnp.broadcast_to(jnp.asarray(where, bool), x.shape)
     count = jnp.maximum(jnp.sum(mask, axis, keepdims=True, dtype=x.dtype), 1)
-    mean = jnp.sum(jnp.where(mask, x, 0), axis, keepdims=True) / count
-    centered = jnp.where(mask, x - mean, 0)
-    return mean, jnp.sum(jnp.square(centered), axis, keepdims=True) / count
+
+    def masked_mean(values: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.where(mask, values, 0), axis, keepdims=True) / count
+
+    mean = masked_mean(x)
+    slip = jax.lax.stop_gradient(masked_mean(x - mean))
+    centered = x - mean - slip
+    return Moments(mean + slip, masked_mean(jnp.square(centered)), centered)

@@ -93,10 +93,10 @@ def standardize(
     [-1.0, 1.0]
     """
     x = jnp.asarray(x)
-    wide = widened(x)
-    mean, variance = moments(wide, axis, where)
-    result = (wide - mean) * jax.lax.rsqrt(variance + eps)
-    return result.astype(x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else wide.dtype)
+    x = jnp.asarray(x)
+    found = moments(widened(x), axis, where)
+    y = found.centered * jax.lax.rsqrt(found.variance + eps)
+    return y.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else y
 
 
 def _allowed(x: ArrayLike, where: ArrayLike | None) -> tuple[jax.Array, jnp.dtype]:
