@@ -41,7 +41,7 @@ class Arrays:
         """The batches of the first epoch, in the order of ``jax.random.key(0)`` when shuffled."""
         return self.batches(1)
 
-    def batches(self, epoch: int, *, key: Any = None, step: int = 0) -> "ArraysIterator":
+    def batches(self, epoch: int, *, key: Any = None, step: int = 0) -> ArraysIterator:
         """The batches of an epoch (counted from 1), from the ``step``-th on.
 
         Args:
@@ -72,7 +72,7 @@ class ArraysIterator:
         if self._source.shuffle:
             self._order = np.random.default_rng([*self._seed, self._epoch]).permutation(self._source.rows)
 
-    def __iter__(self) -> "ArraysIterator":
+    def __iter__(self) -> ArraysIterator:
         return self
 
     def __next__(self) -> Any:
@@ -162,8 +162,8 @@ class Reader:
         if isinstance(data, Iterator):
             if epochs > 1 and steps_per_epoch is None:
                 raise ValueError(
-                    f"data: a {type(data).__name__} can be read only once, but epochs={epochs}: pass a list, a "
-                    "function of the epoch that returns an iterator, or steps_per_epoch="
+                    f"data: a {type(data).__name__} can be read only once, but epochs={epochs}: pass a list, "
+                    "a function of the epoch that returns an iterator, or steps_per_epoch="
                 )
             self._single = data
 

@@ -19,7 +19,7 @@ from axonax.loop._data import Reader
 from axonax.loop._events import EVENTS, Control, Halt, Handler
 from axonax.loop._interrupt import Interrupt
 from axonax.loop._schedule import Schedule
-from axonax.loop._state import Metrics, Result, State, copy_arrays, to_host
+from axonax.loop._state import Metrics, Result, State, copy_arrays
 
 if TYPE_CHECKING:
     from axonax.loop._loop import Loop
@@ -62,10 +62,10 @@ class Engine:
         batches = self._start()
         try:
             yield from self._epochs(batches)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, GeneratorExit):
+            self._end("interrupted")
             if self._watch:
                 raise
-            self._end("interrupted")
         except BatchChangedError as change:
             error = ValueError(f"batch {self._iteration - self._epoch_base} of epoch {self._epoch}: {change}")
             self._end("exception")
@@ -228,7 +228,7 @@ class Engine:
         if self._loop.compile:
             own = {id(leaf) for leaf in jax.tree.leaves(old)}
             new = jax.tree.map(lambda leaf: leaf if id(leaf) in own else jnp.array(leaf, copy=True), new)
-            if jax.tree.structure(new) == jax.tree.structure(old):
+            if _program.same_structure(new, old):
                 new = jax.tree.map(_program.in_dtype, new, old)
         carry, self._constant = self._loop.recipe.split(new)
         self._carry = (carry, self._carry[1])
@@ -244,19 +244,17 @@ class Engine:
     def _state(self) -> State:
         carry, accumulators = self._carry
         lost = any(isinstance(leaf, jax.Array) and leaf.is_deleted() for leaf in jax.tree.leaves(self._carry))
-        compute = self._program.compute
-
-        @functools.cache
-        def read() -> dict[str, Any]:
-            return {name: to_host(value) for name, value in jax.device_get(compute(accumulators)).items()}
-
         return State(
             epoch=self._epoch,
             epochs=self._run.epochs,
             iteration=self._iteration,
             epoch_iteration=self._iteration - self._epoch_base,
             step_state=None if lost else self._loop.recipe.join(carry, self._constant),
-            metrics=Metrics(() if lost else self._program.names, read, self._extra),
+            metrics=Metrics(
+                () if lost else self._program.names,
+                functools.partial(self._program.compute, accumulators),
+                self._extra,
+            ),
             event_counts=self._event_counts(),
             history=self._history,
             status=self._status,

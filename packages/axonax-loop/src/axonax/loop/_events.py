@@ -24,6 +24,8 @@ EVENTS = (
     "data_exhausted",
 )
 
+ENDINGS = ("completed", "halted", "exception", "interrupted", "data_exhausted")
+
 
 class Halt(enum.Enum):
     """What a handler can end: the epoch (the next one follows) or the whole loop."""

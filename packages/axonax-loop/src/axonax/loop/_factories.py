@@ -73,18 +73,21 @@ def trainer(
     """A loop that trains: ``trainer(model, loss, optimizer)`` or ``trainer(objective=, init=, optimizer=)``.
 
     A batch is ``(inputs, targets)``, ``(inputs, targets, weights)`` or a dict with those keys; with an
-    objective it is whatever the objective takes. The loss of an epoch is the exact weighted mean of all its examples.
+    objective it is whatever the objective takes. The loss of an epoch is the exact weighted mean of all its
+    examples.
 
     Args:
-        model: anything with ``.build()``, a `Model`, or ``(init, apply)``. Where ``init(key, inputs)`` returns
-            a `ModelState`, ``apply(state, inputs)`` returns ``(prediction, buffers)``; any other pytree is all
-            parameters, and ``apply`` returns the prediction alone. ``train=`` and ``key=`` go to an ``apply``
-            that has such parameters. Inputs in a tuple are passed one by one, in a dict as one dict.
+        model: anything with ``.build()``, a `Model`, or ``(init, apply)``. Where ``init(key, inputs)``
+            returns a `ModelState`, ``apply(state, inputs)`` returns ``(prediction, buffers)``; any other
+            pytree is all parameters, and ``apply`` returns the prediction alone. ``train=`` and ``key=``
+            go to an ``apply`` that has such parameters. Inputs in a tuple are passed one by one, in a dict
+            as one dict.
         loss: a name, or a function ``(y_true, y_pred)`` that returns one value an example, or a scalar that
             is the mean of its batch.
         optimizer: a name or an Optax pair; ``value``, ``grad`` and ``value_fn`` go to one that takes them.
-        objective: ``objective(model_state, batch) -> loss`` or ``(loss, outputs)``; it may take ``train=`` and
-            ``key=``. ``outputs`` is a dict for metrics, whose ``"buffers"`` replace those of a `ModelState`.
+        objective: ``objective(model_state, batch) -> loss`` or ``(loss, outputs)``; it may take ``train=``
+            and ``key=``. ``outputs`` is a dict for metrics; its ``"buffers"`` replace those of a
+            `ModelState`, its ``"weights"`` weigh a loss of one value an example.
         init: ``init(key, batch)`` or ``init(key)``, the first parameters of an objective.
         compile: jit the step and donate the state.
 

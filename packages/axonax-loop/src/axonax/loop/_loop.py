@@ -78,7 +78,7 @@ class Loop:
             **options: of a metric by name: ``.metric("accuracy", threshold=0.3)``.
 
         Raises:
-            ValueError: an unknown name or option (the text lists near matches), a name that is taken, or none.
+            ValueError: an unknown name or option (the text lists near matches); a taken name, or none.
             TypeError: ``metric`` is none of the three.
         """
         measure = resolve_metric(metric, name, fields, transform, options)
@@ -101,8 +101,8 @@ class Loop:
         """Call ``handler(state)`` at an event.
 
         A handler returns ``None``, a new `State` to go on with, or ``control(HALT_EPOCH, state)`` or
-        ``control(HALT_LOOP, state)``. Handlers run in the order they were added. All conditions must hold; a count is an
-        integer over the run or ``("epoch", n)`` within the epoch.
+        ``control(HALT_LOOP, state)``. Handlers run in the order they were added. All conditions must
+        hold; a count is an integer over the run or ``("epoch", n)`` within the epoch.
 
         Args:
             event: one of `EVENTS`.
@@ -277,5 +277,6 @@ def _key(key: Any) -> jax.Array:
     if isinstance(key, jax.Array) and key.shape == () and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         return key
     if isinstance(key, jax.Array) and key.dtype == jnp.uint32 and key.ndim == 1:
-        return jax.random.wrap_key_data(key)
+        typed: jax.Array = jax.random.wrap_key_data(key)
+        return typed
     raise TypeError(f"run: key must be a key such as jax.random.key(0), got {key!r}")

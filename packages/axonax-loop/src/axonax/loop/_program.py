@@ -73,15 +73,21 @@ def settle(program: Program, carry: Carry, batch: Any, constant: PyTree) -> Carr
         ValueError: a step changes the structure or a shape of the state; the text lists the leaves.
     """
     after = jax.eval_shape(program.step, carry, batch, constant)
-    same_structure = jax.tree.structure(after) == jax.tree.structure(carry)
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(carry)]
-    if not same_structure or shapes != [leaf.shape for leaf in jax.tree.leaves(after)]:
+    if not same_structure(carry, after) or shapes != [leaf.shape for leaf in jax.tree.leaves(after)]:
         lines = "; ".join(trees.diff(carry[0], after[0]) or trees.diff(carry[1], after[1]))
         raise ValueError(
             "the step must return a state of the structure and shapes that it was given "
             f"(first: given, second: returned): {lines or 'the containers differ'}"
         )
-    return jax.tree.map(in_dtype, carry, after)
+    settled: Carry = jax.tree.map(in_dtype, carry, after)
+    return settled
+
+
+def same_structure(one: PyTree, other: PyTree) -> bool:
+    """Whether two trees have the same containers, keys and number of leaves."""
+    structures: list[Any] = [jax.tree.structure(one), jax.tree.structure(other)]
+    return bool(structures[0] == structures[1])
 
 
 def in_dtype(leaf: Any, like: Any) -> Any:

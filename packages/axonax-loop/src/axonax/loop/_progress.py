@@ -1,4 +1,4 @@
-"""placeholder"""
+"""A bar an epoch, attached to a loop."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from axonax.loop._data import length
 from axonax.loop._events import Handler
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """A bar an epoch."""
+    """A bar an epoch on a terminal or in a notebook, a line an epoch on a dumb terminal, else nothing."""
 
     console: Any = None
 
     def handlers(self, loop: Any, run: Any) -> Sequence[Handler]:
-        """None yet."""
-        return ()
+        """The handlers of one run, with a display of their own."""
+        # rich is a third of the time that `import jax` takes: loaded when a bar is shown.
+        from axonax.loop import _bar  # noqa: PLC0415
+
+        total = run.steps_per_epoch or length(run.data)
+        return _bar.handlers(self.console, total=total, epochs=run.epochs)
 
     def __str__(self) -> str:
         return "progress"

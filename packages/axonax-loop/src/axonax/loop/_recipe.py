@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -46,6 +46,25 @@ class Recipe:
     needs_state: bool = False
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class _RawKey:
+    """A key as plain integers: a typed key among its arguments takes a jitted call off its fast path."""
+
+    data: jax.Array
+    kind: Any = field(metadata={"static": True})
+
+
+def _raw(state: TrainState) -> TrainState:
+    raw: Any = _RawKey(data=jax.random.key_data(state.key), kind=jax.random.key_impl(state.key))
+    return state.replace(key=raw)
+
+
+def _typed(state: Any) -> TrainState:
+    typed: TrainState = state.replace(key=jax.random.wrap_key_data(state.key.data, impl=state.key.kind))
+    return typed
+
+
 def train_recipe(
     step: TrainStep, check: Callable[[Any, PyTree], None], view: Callable[[Any], PyTree]
 ) -> Recipe:
@@ -54,9 +73,15 @@ def train_recipe(
     def start(key: jax.Array, batch: Any, state: PyTree) -> TrainState:
         return state if isinstance(state, TrainState) else step.init(key, batch, state)
 
+    def update(batch: Any, carry: PyTree, constant: PyTree) -> tuple[PyTree, Outputs]:
+        state, outputs = step.step(batch, _typed(carry))
+        return _raw(state), outputs
+
     return Recipe(
         start=start,
-        update=lambda batch, carry, constant: step.step(batch, carry),
+        update=update,
+        split=lambda state: (_raw(state), ()),
+        join=lambda carry, constant: _typed(carry),
         check=check,
         view=view,
         tracks_loss=True,

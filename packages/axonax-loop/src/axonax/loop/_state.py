@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -46,9 +47,12 @@ class Metrics(Mapping[str, Any]):
     """
 
     def __init__(
-        self, names: tuple[str, ...], read: Callable[[], Mapping[str, Any]], extra: Mapping[str, Any]
+        self, names: tuple[str, ...], compute: Callable[[], Mapping[str, Any]], extra: Mapping[str, Any]
     ) -> None:
-        self._names, self._read, self.extra = names, read, extra
+        self._names = names
+        self._compute = functools.cache(compute)
+        self._read = functools.cache(lambda: _all_to_host(self._compute()))
+        self.extra = extra
 
     def __getitem__(self, name: str) -> Any:
         if name in self.extra:
@@ -67,7 +71,15 @@ class Metrics(Mapping[str, Any]):
 
     def with_values(self, values: Mapping[str, Any]) -> Metrics:
         """These metrics and further ones."""
-        return Metrics(self._names, self._read, {**self.extra, **values})
+        return Metrics(self._names, self._compute, {**self.extra, **values})
+
+    def start(self) -> Mapping[str, Any]:
+        """The accumulated values as arrays that the device may still be computing."""
+        return self._compute()
+
+
+def _all_to_host(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: to_host(value) for name, value in jax.device_get(dict(values)).items()}
 
 
 def to_host(value: Any) -> Any:
@@ -124,7 +136,7 @@ class State:
     def copy(self) -> State:
         """The same state with arrays of its own, which no later step takes away; reads the metrics."""
         values = dict(self.metrics)
-        metrics = Metrics(tuple(values), lambda: values, self.metrics.extra)
+        metrics = Metrics(tuple(values), lambda: values, {})
         return self.replace(step_state=copy_arrays(self.step_state), metrics=metrics)
 
 

@@ -1,0 +1,113 @@
+"""The display of `Loop.progress`, drawn with rich at most ten times a second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from axonax.loop._events import ENDINGS, Handler
+from axonax.loop._filters import Filter
+from axonax.loop._log import format_metrics, line
+from axonax.loop._state import State, to_host
+
+INTERVAL = 0.1
+NOT_SHOWN = ("epoch", "iteration", "seconds")
+
+
+def handlers(console: Console | None, *, total: int | None, epochs: int) -> Sequence[Handler]:
+    """The handlers that keep a display of one run up to date.
+
+    Args:
+        console: where to draw; ``None`` for standard error.
+        total: the steps of an epoch, where they are known.
+        epochs: how many epochs there will be.
+    """
+    console = Console(stderr=True) if console is None else console
+    if not (console.is_terminal or console.is_jupyter):
+        return ()
+    if console.is_dumb_terminal:
+        return (Handler(event="epoch_completed", function=lambda state: console.print(line(state))),)
+    bars = Bars(console, total, epochs)
+    return (
+        Handler(event="epoch_started", function=bars.begin),
+        Handler(event="iteration_completed", function=bars.step, when=Filter(seconds=INTERVAL)),
+        *(Handler(event=event, function=bars.end) for event in ENDINGS),
+    )
+
+
+class Bars:
+    """One bar an epoch; what it shows of the metrics was finished by the device before it is read."""
+
+    def __init__(self, console: Console, total: int | None, epochs: int) -> None:
+        self._total, self._epochs = total, epochs
+        self._task: TaskID | None = None
+        self._pending: Mapping[str, Any] = {}
+        # The steps would wait for a refreshing thread; they refresh themselves.
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[pace]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[values]}"),
+            console=console,
+            auto_refresh=False,
+        )
+
+    def begin(self, state: State) -> None:
+        """Finish the last epoch's bar and open the next."""
+        self._finish(state)
+        self._progress.start()
+        self._pending = {}
+        self._task = self._progress.add_task(
+            f"Epoch {state.epoch}/{self._epochs}", total=self._total, pace="", values=""
+        )
+
+    def step(self, state: State) -> None:
+        """Move the bar, and show the newest values that the device has finished."""
+        if self._task is None:
+            return
+        changes: dict[str, Any] = {}
+        if _finished(self._pending):
+            changes["values"] = _text({name: to_host(value) for name, value in self._pending.items()})
+            self._pending = {}
+        if not self._pending:
+            self._pending = state.metrics.start()
+        speed = self._progress.tasks[self._task].speed
+        pace = f"{speed:.0f} steps/s" if speed else ""
+        self._progress.update(self._task, completed=state.epoch_iteration, pace=pace, **changes)
+        self._progress.refresh()
+
+    def end(self, state: State) -> None:
+        """Finish the last bar and leave the terminal as it was."""
+        self._finish(state)
+        self._progress.stop()
+
+    def _finish(self, state: State) -> None:
+        if self._task is None:
+            return
+        if state.history:
+            row = state.history[-1]
+            steps = row["iteration"] - (state.history[-2]["iteration"] if len(state.history) > 1 else 0)
+            self._progress.update(
+                self._task,
+                completed=steps,
+                total=steps,
+                pace=f"{steps / row['seconds']:.0f} steps/s",
+                values=_text({name: value for name, value in row.items() if name not in NOT_SHOWN}),
+            )
+            self._progress.refresh()
+        self._task = None
+
+
+def _finished(values: Mapping[str, Any]) -> bool:
+    leaves: list[Any] = jax.tree.leaves(values)
+    return bool(leaves) and all(leaf.is_ready() for leaf in leaves if hasattr(leaf, "is_ready"))
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in format_metrics(values, digits=4).items())
