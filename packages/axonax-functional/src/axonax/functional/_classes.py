@@ -1,0 +1,109 @@
+"""How targets name the classes of a prediction: by integer index, or by one number a class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from axonax.functional import _examples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classes:
+    """The class dimension of a prediction, and the form of its targets."""
+
+    who: str
+    axis: int
+    count: int
+    sparse: bool
+    shape: tuple[int, ...]
+    """the shape of the examples: the prediction's without its class dimension"""
+
+
+def describe(who: str, y_true: Any, y_pred: Any, *, axis: int, sparse: bool | None) -> Classes:
+    """Read from shapes and dtypes alone whether targets are indices or have one number a class.
+
+    Args:
+        who: the loss or metric, for errors.
+        y_true: integers of the shape of the examples, or numbers of the shape of ``y_pred``.
+        y_pred: any array with a class dimension.
+        axis: the class dimension.
+        sparse: True and False insist on one form; indices may then keep a class dimension of size 1.
+
+    Raises:
+        ValueError: the shapes fit neither form, or indices are no integers.
+    """
+    true, pred = np.shape(y_true), np.shape(y_pred)
+    if not -len(pred) <= axis < len(pred):
+        raise ValueError(f"{who}: axis must be a dimension of y_pred of shape {pred}, got {axis}")
+    axis %= len(pred)
+    examples = pred[:axis] + pred[axis + 1 :]
+    column = (*pred[:axis], 1, *pred[axis + 1 :])
+    if sparse is None and pred == column:
+        _examples.require_same_shape(who, y_true, y_pred)
+    indexed = true == examples or (sparse is True and true == column)
+    if (sparse is not False and indexed) or (sparse is not True and true == pred):
+        found = Classes(who=who, axis=axis, count=pred[axis], sparse=indexed, shape=examples)
+        _require_integers(found, y_true)
+        return found
+    raise ValueError(f"{who}: y_true must have {_forms(sparse, examples, pred)}, got {true} and {pred}")
+
+
+def _forms(sparse: bool | None, examples: tuple[int, ...], pred: tuple[int, ...]) -> str:
+    """What would have fitted, in words."""
+    indices = f"the shape {examples} (integer class indices)"
+    full = f"the shape {pred} of y_pred (one-hot or probabilities)"
+    return {True: indices, False: full, None: f"{indices} or {full}"}[sparse]
+
+
+def _require_integers(classes: Classes, y_true: Any) -> None:
+    dtype = _examples.dtype_of(y_true)
+    if classes.sparse and not jnp.issubdtype(dtype, jnp.integer):
+        raise ValueError(
+            f"{classes.who}: y_true of shape {np.shape(y_true)} against {classes.count} classes must hold "
+            f"integer class indices, got {dtype}; cast it (y_true.astype(int)) if it holds whole numbers"
+        )
+
+
+def counted(classes: Classes, y_true: Any, where: Any, ignore_index: int | None) -> jax.Array | None:
+    """The mask of the examples that count: what ``where`` keeps and ``ignore_index`` does not drop."""
+    kept = _examples.mask(classes.who, where, classes.shape)
+    if ignore_index is None:
+        return kept
+    if not classes.sparse:
+        raise ValueError(
+            f"{classes.who}: ignore_index needs integer class indices, got y_true of shape {np.shape(y_true)}"
+        )
+    valid = labels(classes, y_true) != ignore_index
+    return valid if kept is None else kept & valid
+
+
+def labels(classes: Classes, y_true: Any) -> jax.Array:
+    """Class indices of the shape of the examples, signed; what does not fit is no class either way."""
+    return jnp.asarray(y_true).reshape(classes.shape).astype(jnp.int32)
+
+
+def one_hot(classes: Classes, y_true: Any) -> jax.Array:
+    """Booleans of shape ``(*examples, count)``; a row without True where the index is out of range."""
+    # Compared, not gathered: -1 or count must not be an alias of the last class.
+    return jax.nn.one_hot(labels(classes, y_true), classes.count, dtype=bool)
+
+
+def require_in_range(classes: Classes, y_true: Any, where: Any, ignore_index: int | None) -> None:
+    """Fail on an index that names no class, where the host can see it; traced indices pass."""
+    found = None
+    if classes.sparse and _examples.is_concrete(y_true):
+        found = _examples.readable(np.asarray(y_true).reshape(classes.shape), where)
+    if found is None:
+        return
+    wrong = (found < 0) | (found >= classes.count)
+    if ignore_index is not None:
+        wrong &= found != ignore_index
+    if wrong.any():
+        raise ValueError(
+            f"{classes.who}: class indices must be in [0, {classes.count}), got {found[wrong].ravel()[0]}"
+        )

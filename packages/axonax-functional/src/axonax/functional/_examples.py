@@ -1,0 +1,100 @@
+"""What every loss and metric asks of its arguments: shapes, dtypes, weights and masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def is_concrete(value: Any) -> bool:
+    """Whether the numbers of ``value`` can be read now, on this host: not a tracer, not a shape alone."""
+    if isinstance(value, jax.core.Tracer | jax.ShapeDtypeStruct):
+        return False
+    return bool(getattr(value, "is_fully_addressable", True))
+
+
+def readable(labels: Any, where: Any) -> np.ndarray[Any, Any] | None:
+    """The labels that ``where`` keeps, or ``None`` if either cannot be read on this host."""
+    if not is_concrete(labels) or (where is not None and not is_concrete(where)):
+        return None
+    found = np.asarray(labels)
+    return found if where is None else found[np.asarray(where)]
+
+
+def dtype_of(value: Any) -> Any:
+    """The dtype of an array, a `jax.ShapeDtypeStruct` or what NumPy makes of a list."""
+    return value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+
+
+def require_same_shape(who: str, y_true: Any, y_pred: Any) -> None:
+    """Fail unless the shapes agree exactly: nothing is broadcast."""
+    if np.shape(y_true) != np.shape(y_pred):
+        raise ValueError(
+            f"{who}: y_true and y_pred must have the same shape, got {np.shape(y_true)} and "
+            f"{np.shape(y_pred)}; nothing is broadcast{_column_hint(y_true, y_pred)}"
+        )
+
+
+def _column_hint(y_true: Any, y_pred: Any) -> str:
+    """A way out where one side has a last dimension of 1 that the other lacks."""
+    true, pred = np.shape(y_true), np.shape(y_pred)
+    if pred == (*true, 1):
+        return " (take y_pred[..., 0], or y_true[..., None])"
+    if true == (*pred, 1):
+        return " (take y_true[..., 0], or y_pred[..., None])"
+    return ""
+
+
+def floating_dtype(who: str, *arrays: jax.Array) -> Any:
+    """The dtype of a result: the promoted floating dtype of the arrays, JAX's default if all are integers."""
+    if any(jnp.issubdtype(array.dtype, jnp.complexfloating) for array in arrays):
+        raise ValueError(
+            f"{who}: y_true and y_pred must be real, got {', '.join(str(array.dtype) for array in arrays)}"
+        )
+    floats = [array.dtype for array in arrays if jnp.issubdtype(array.dtype, jnp.floating)]
+    dtype = floats[0] if floats else jnp.zeros(()).dtype
+    for each in floats[1:]:
+        dtype = jnp.promote_types(dtype, each)
+    return dtype
+
+
+def computing_dtype(dtype: Any) -> Any:
+    """What a result of ``dtype`` is computed in: float32 at least."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def limits(dtype: Any) -> Any:
+    """``jnp.finfo`` of a floating dtype, of JAX's default for integers."""
+    floating = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.zeros(()).dtype
+    return jnp.finfo(floating)  # type: ignore[no-untyped-call]
+
+
+def spread(who: str, name: str, value: Any, shape: tuple[int, ...]) -> jax.Array:
+    """``value`` brought to ``shape``, whose leading dimensions it must have: one number an example, say."""
+    value = jnp.asarray(value)
+    if value.shape != shape[: value.ndim]:
+        raise ValueError(
+            f"{who}: {name} must have the shape {shape} of the examples or its leading dimensions, "
+            f"got {value.shape}"
+        )
+    return jnp.broadcast_to(value.reshape(value.shape + (1,) * (len(shape) - value.ndim)), shape)
+
+
+def mask(who: str, where: Any, shape: tuple[int, ...]) -> jax.Array | None:
+    """``where`` brought to ``shape``; ``None`` where every example counts."""
+    if where is None:
+        return None
+    if dtype_of(where) != np.bool_:
+        raise ValueError(
+            f"{who}: where must be boolean (True counts), got {dtype_of(where)}; numbers go to weights="
+        )
+    return spread(who, "where", where, shape)
+
+
+def require_fraction(who: str, name: str, value: float) -> None:
+    """Fail unless ``value``, a number known to the host, lies in [0, 1]."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{who}: {name} must be in [0, 1], got {value}")

@@ -1,0 +1,12 @@
+"""Losses: ``loss(y_true, y_pred, *, reduction="none", weights=None, where=None, ...)``.
+
+One value an example with ``reduction="none"``, reduced over the class or feature dimension alone. Shapes
+agree exactly, nothing is broadcast. "mean" divides by the sum of the weights and is 0 with gradient 0 where
+nothing is left. Computed in float32 at least; "none" comes back in the promoted dtype of the arguments.
+"""
+
+from axonax.functional.losses._binary_cross_entropy import binary_cross_entropy as binary_cross_entropy
+from axonax.functional.losses._categorical_cross_entropy import (
+    categorical_cross_entropy as categorical_cross_entropy,
+)
+from axonax.functional.losses._regression import mean_squared_error as mean_squared_error
