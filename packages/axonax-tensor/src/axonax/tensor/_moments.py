@@ -24,6 +24,12 @@ def widened(x: ArrayLike) -> jax.Array:
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
+def narrowed(y: jax.Array, x: ArrayLike) -> jax.Array:
+    """``y`` in the dtype of ``x``, or as it is where ``x`` is not float."""
+    own = jnp.asarray(x).dtype
+    return y.astype(own) if jnp.issubdtype(own, jnp.floating) else y
+
+
 def moments(x: jax.Array, axis: int | Sequence[int], where: ArrayLike | None = None) -> Moments:
     """Mean and population variance along ``axis``.
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from axonax.tensor._moments import widened
+from axonax.tensor._moments import narrowed, widened
 
 
 def glu(x: ArrayLike, *, axis: int = -1) -> jax.Array:
@@ -27,7 +27,4 @@ def glu(x: ArrayLike, *, axis: int = -1) -> jax.Array:
     size = jnp.shape(x)[axis]
     if size % 2:
         raise ValueError(f"glu: axis {axis} must have an even size, got {size} in {jnp.shape(x)}")
-    x = jnp.asarray(x)
-    wide = widened(x)
-    result = jax.nn.glu(wide, axis)
-    return result.astype(x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else wide.dtype)
+    return narrowed(jax.nn.glu(widened(x), axis), x)

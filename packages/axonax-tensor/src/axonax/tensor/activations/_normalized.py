@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from axonax.tensor._moments import moments, widened
+from axonax.tensor._moments import moments, narrowed, widened
 
 Axis = int | Sequence[int]
 
@@ -27,9 +27,8 @@ def softmax(x: ArrayLike, *, axis: Axis = -1, where: ArrayLike | None = None) ->
     >>> softmax(jnp.zeros(3), where=jnp.array([True, True, False])).tolist()
     [0.5, 0.5, 0.0]
     """
-    shifted, dtype = _shifted(x, axis, where)
-    powers = jnp.exp(shifted)
-    return (powers / _total(powers, axis)).astype(dtype)
+    powers = jnp.exp(_shifted(x, axis, where))
+    return narrowed(powers / _total(powers, axis), x)
 
 
 def log_softmax(x: ArrayLike, *, axis: Axis = -1, where: ArrayLike | None = None) -> jax.Array:
@@ -46,8 +45,8 @@ def log_softmax(x: ArrayLike, *, axis: Axis = -1, where: ArrayLike | None = None
     >>> log_softmax(jnp.array([0.0, -jnp.inf])).tolist()
     [0.0, -inf]
     """
-    shifted, dtype = _shifted(x, axis, where)
-    return (shifted - jnp.log(_total(jnp.exp(shifted), axis))).astype(dtype)
+    shifted = _shifted(x, axis, where)
+    return narrowed(shifted - jnp.log(_total(jnp.exp(shifted), axis)), x)
 
 
 def logsumexp(
@@ -67,11 +66,11 @@ def logsumexp(
     >>> logsumexp(jnp.array([200.0, -jnp.inf])).tolist()
     200.0
     """
-    allowed, dtype = _allowed(x, where)
+    allowed = _allowed(x, where)
     top = _top(allowed, axis)
     total = jnp.sum(jnp.exp(allowed - top), axis, keepdims=True)
     empty = total == 0
-    result = jnp.where(empty, -jnp.inf, jnp.log(jnp.where(empty, 1, total)) + top).astype(dtype)
+    result = narrowed(jnp.where(empty, -jnp.inf, jnp.log(jnp.where(empty, 1, total)) + top), x)
     return result if keepdims else jnp.squeeze(result, axis)
 
 
@@ -93,21 +92,17 @@ def standardize(
     [-1.0, 1.0]
     """
     x = jnp.asarray(x)
-    x = jnp.asarray(x)
     found = moments(widened(x), axis, where)
-    y = found.centered * jax.lax.rsqrt(found.variance + eps)
-    return y.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else y
+    return narrowed(found.centered * jax.lax.rsqrt(found.variance + eps), x)
 
 
-def _allowed(x: ArrayLike, where: ArrayLike | None) -> tuple[jax.Array, jnp.dtype]:
-    """``x`` with ``-inf`` where it must not count, and the dtype of the result."""
-    x = jnp.asarray(x)
+def _allowed(x: ArrayLike, where: ArrayLike | None) -> jax.Array:
+    """``x`` with ``-inf`` where it must not count; the selection cuts the gradient there as well."""
     wide = widened(x)
     keep = wide != -jnp.inf
     if where is not None:
         keep &= jnp.asarray(where, bool)
-    # The selection also cuts the gradient of what does not count.
-    return jnp.where(keep, wide, -jnp.inf), x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else wide.dtype
+    return jnp.where(keep, wide, -jnp.inf)
 
 
 def _top(x: jax.Array, axis: Axis) -> jax.Array:
@@ -116,9 +111,9 @@ def _top(x: jax.Array, axis: Axis) -> jax.Array:
     return jnp.where(top == -jnp.inf, 0, top)
 
 
-def _shifted(x: ArrayLike, axis: Axis, where: ArrayLike | None) -> tuple[jax.Array, jnp.dtype]:
-    allowed, dtype = _allowed(x, where)
-    return allowed - _top(allowed, axis), dtype
+def _shifted(x: ArrayLike, axis: Axis, where: ArrayLike | None) -> jax.Array:
+    allowed = _allowed(x, where)
+    return allowed - _top(allowed, axis)
 
 
 def _total(powers: jax.Array, axis: Axis) -> jax.Array:

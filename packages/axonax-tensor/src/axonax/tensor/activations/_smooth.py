@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from axonax.tensor._moments import widened
+from axonax.tensor._moments import narrowed, widened
 
 
 def exp(x: ArrayLike) -> jax.Array:
@@ -73,13 +73,12 @@ def squareplus(x: ArrayLike, *, b: ArrayLike = 4.0) -> jax.Array:
     >>> squareplus(jnp.array([0.0])).tolist()
     [1.0]
     """
-    x = jnp.asarray(x)
     wide = widened(x)
     b = jnp.asarray(b, wide.dtype)
     root = jnp.hypot(wide, jnp.sqrt(b))
     # Where x is negative, the sum of the formula cancels; its conjugate does not.
     result = jnp.where(wide > 0, (wide + root) / 2, b / (2 * (root - jnp.minimum(wide, 0))))
-    return result.astype(x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else wide.dtype)
+    return narrowed(result, x)
 
 
 def silu(x: ArrayLike) -> jax.Array:
@@ -119,7 +118,6 @@ def gelu(x: ArrayLike, *, approximate: bool = False) -> jax.Array:
     >>> gelu(jnp.array([0.0])).tolist()
     [0.0]
     """
-    x = jnp.asarray(x)
     wide = widened(x)
     if approximate:
         # (1 + tanh(u)) / 2 is sigmoid(2 * u), which does not cancel where x is negative.
@@ -127,7 +125,7 @@ def gelu(x: ArrayLike, *, approximate: bool = False) -> jax.Array:
         result = wide * jax.nn.sigmoid(2 * u)
     else:
         result = jax.nn.gelu(wide, approximate=False)
-    return result.astype(x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else wide.dtype)
+    return narrowed(result, x)
 
 
 def elu(x: ArrayLike, *, alpha: ArrayLike = 1.0) -> jax.Array:

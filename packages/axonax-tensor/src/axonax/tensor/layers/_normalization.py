@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from axonax.tensor._moments import moments, widened
+from axonax.tensor._moments import moments, narrowed, widened
 from axonax.tensor.layers._arrays import along
 
 
@@ -120,8 +120,7 @@ def _scaled(
         y = y * _wide_along(scale, y.ndim, axes)
     if offset is not None:
         y = y + _wide_along(offset, y.ndim, axes)
-    own = jnp.asarray(x).dtype
-    return y.astype(own) if jnp.issubdtype(own, jnp.floating) else y
+    return narrowed(y, x)
 
 
 def _wide_along(values: ArrayLike, ndim: int, axes: tuple[int, ...]) -> jax.Array:
