@@ -57,5 +57,37 @@ def _named(title: str) -> Callable[..., Layer]:
         return build(name=name, **options)
 
     layer.__name__ = layer.__qualname__ = title
-    layer.__doc__ = f"The activation ``{title}`` as a layer; options as `axonax.tensor.activations.{title}` has them."
+    layer.__doc__ = f"The activation ``{title}`` as a layer, with the options of the function by that name."
     return builder(layer)
+
+
+celu = _named("celu")
+elu = _named("elu")
+exp = _named("exp")
+gelu = _named("gelu")
+glu = _named("glu")
+hard_sigmoid = _named("hard_sigmoid")
+hard_silu = _named("hard_silu")
+hard_swish = _named("hard_swish")
+hard_tanh = _named("hard_tanh")
+leaky_relu = _named("leaky_relu")
+linear = _named("linear")
+log_sigmoid = _named("log_sigmoid")
+log_softmax = _named("log_softmax")
+log_sumexp = _named("log_sumexp")
+logsumexp = _named("logsumexp")
+mish = _named("mish")
+relu = _named("relu")
+relu6 = _named("relu6")
+selu = _named("selu")
+sigmoid = _named("sigmoid")
+silu = _named("silu")
+softmax = _named("softmax")
+softplus = _named("softplus")
+softsign = _named("softsign")
+sparse_plus = _named("sparse_plus")
+sparse_sigmoid = _named("sparse_sigmoid")
+squareplus = _named("squareplus")
+standardize = _named("standardize")
+swish = _named("swish")
+tanh = _named("tanh")

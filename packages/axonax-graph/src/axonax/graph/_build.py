@@ -20,15 +20,16 @@ def build(model: Node, *, within: Node | None = None) -> Model:
     """The model as two pure functions.
 
     ``init(key, *inputs) -> ModelState`` takes arrays, ``jax.ShapeDtypeStruct``, shapes, or one dict of
-    these by input name (nothing, where the declared shapes say it all). The key of each parameter follows from
-    its path alone. ``apply(state, *inputs, train=False, key=None) -> (prediction, buffers)``.
+    these by input name (nothing, where the declared shapes say it all). The key of each parameter follows
+    from its path alone. ``apply(state, *inputs, train=False, key=None) -> (prediction, buffers)``.
 
     Args:
         model: any node.
-        within: a whole that ``model`` is part of: the part then has the names, and fits the states, of the whole.
+        within: a whole that ``model`` is part of: the part then has the names of the whole, and fits its
+            states.
 
     Returns:
-        `Model(init, apply)`; for the same node the same two functions each time, so that ``jax.jit`` knows them.
+        `Model(init, apply)`; the same two functions for one node, so that ``jax.jit`` knows them again.
 
     Raises:
         ValueError: a layer does not fit its input, or two layers have one name.
@@ -42,7 +43,7 @@ def build(model: Node, *, within: Node | None = None) -> Model:
     if within is None:
         return model.build()
     part = _plan.plan(model, within)
-    return _model(part)
+    return functions(part, _infer.declared(part))
 
 
 def predict(model: Buildable | Model, state: ModelState, *inputs: Any) -> Any:
@@ -66,13 +67,14 @@ def predict(model: Buildable | Model, state: ModelState, *inputs: Any) -> Any:
     return prediction
 
 
-def model(plan: _plan.Plan, facts: _infer.Facts) -> Model:
+def functions(plan: _plan.Plan, facts: _infer.Facts) -> Model:
     """The two functions of a plan; ``facts`` are what the declared shapes of its inputs tell."""
 
     def init(key: Any, *inputs: Any) -> ModelState:
         check_key("init", key)
         known = facts if not inputs else _infer.infer(plan, _inputs.bind_abstract(plan, inputs))
-        params, buffers = {}, {}
+        params: dict[str, Any] = {}
+        buffers: dict[str, Any] = {}
         for path, leaf in known.leaves.items():
             (params if leaf.trained else buffers)[path] = _first_value(key, path, leaf)
         return ModelState(params=trees.unflatten(params), buffers=trees.unflatten(buffers))
@@ -83,10 +85,8 @@ def model(plan: _plan.Plan, facts: _infer.Facts) -> Model:
         if key is not None:
             check_key("apply", key)
         values = _inputs.bind(plan, inputs)
-        before = trees.flatten(state.buffers)
-        call = _run.Call(
-            variables=trees.flatten(state.variables), buffers=dict(before), train=train, key=key
-        )
+        variables, buffers = trees.flatten(state.variables), trees.flatten(state.buffers)
+        call = _run.Call(variables=variables, buffers=buffers, train=train, key=key)
         prediction = _run.run(plan, values, call)
         if not any(step.layer.buffers for step in plan.steps):
             return prediction, state.buffers
@@ -95,16 +95,11 @@ def model(plan: _plan.Plan, facts: _infer.Facts) -> Model:
     return Model(init, apply)
 
 
-def _model(plan: _plan.Plan) -> Model:
-    return model(plan, _infer.declared(plan))
-
-
 def _first_value(key: Any, path: str, leaf: _infer.Leaf) -> Any:
     if leaf.shape is None or leaf.size is None:
         known = "is unknown" if leaf.shape is None else f"{leaf.shape} is open"
-        raise ValueError(
-            f"init: {leaf.step}: the shape of {leaf.name} {known}: pass inputs (arrays or jax.ShapeDtypeStruct)"
-        )
+        hint = "pass inputs (arrays, jax.ShapeDtypeStruct or shapes)"
+        raise ValueError(f"init: {leaf.step}: the shape of {leaf.name} {known}: {hint}")
     shape = tuple(size for size in leaf.shape if size is not None)
     try:
         return leaf.param.initial(fold_path(key, path), shape, leaf.dtype)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
+
+from axonax.tensor import names
 
 Sizes = int | Sequence[int]
+Padding = Literal["valid", "same", "causal"] | int | Sequence[int | tuple[int, int]]
+
+_PADDINGS = {name: name for name in ("valid", "same", "causal")}
 
 
 def positive(who: str, name: str, value: Any) -> int:
@@ -24,22 +29,41 @@ def positive(who: str, name: str, value: Any) -> int:
     return int(value)
 
 
-def sizes(who: str, name: str, value: Any, rank: int | None = None) -> tuple[int, ...]:
-    """Positive integers, one an axis; one integer stands for all ``rank`` axes (for two where that is open).
+def sizes(who: str, name: str, value: Any) -> int | tuple[int, ...]:
+    """One positive integer for all spatial axes, or one an axis.
 
     Raises:
-        ValueError: there is another number of them, or one is not a positive integer.
+        ValueError: it is neither.
 
-    >>> sizes("conv", "strides", 2, rank=2)
-    (2, 2)
+    >>> sizes("conv", "strides", [2, 1])
+    (2, 1)
     """
     if _is_positive(value):
-        return (int(value),) * (2 if rank is None else rank)
-    if not isinstance(value, tuple | list) or not value or not all(map(_is_positive, value)):
-        raise ValueError(f"{who}: {name} must be positive integers, one an axis, got {value!r}")
-    if rank is not None and len(value) != rank:
-        raise ValueError(f"{who}: {name} must be one integer or {rank}, one an axis, got {value!r}")
+        return int(value)
+    if not isinstance(value, tuple | list) or not 1 <= len(value) <= 3 or not all(map(_is_positive, value)):
+        raise ValueError(f"{who}: {name} must be one positive integer or one an axis, got {value!r}")
     return tuple(int(size) for size in value)
+
+
+def padding_of(who: str, value: Any) -> str | int | tuple[Any, ...]:
+    """A padding by name, a number for all spatial axes, or a number or a pair ``(front, behind)`` an axis.
+
+    Raises:
+        ValueError: an unknown name (the text lists near matches), or no such numbers.
+
+    >>> padding_of("conv", [(1, 1), 2])
+    ((1, 1), 2)
+    """
+    if isinstance(value, str):
+        return names.lookup(_PADDINGS, value, f"{who} padding")
+    if _is_pad(value):
+        return int(value)
+    each_axis = isinstance(value, tuple | list) and 1 <= len(value) <= 3
+    if not each_axis or not all(_is_pad(size) or _is_pair(size) for size in value):
+        known = ", ".join(f'"{name}"' for name in _PADDINGS)
+        form = "a number, or a number or a pair (front, behind) an axis"
+        raise ValueError(f"{who}: padding must be {known}, {form}, got {value!r}")
+    return tuple(tuple(size) if _is_pair(size) else int(size) for size in value)
 
 
 def fraction(who: str, name: str, value: Any) -> float:
@@ -55,3 +79,11 @@ def fraction(who: str, name: str, value: Any) -> float:
 
 def _is_positive(value: Any) -> bool:
     return hasattr(value, "__index__") and not isinstance(value, bool) and int(value) > 0
+
+
+def _is_pad(value: Any) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool) and int(value) >= 0
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2 and all(map(_is_pad, value))

@@ -30,8 +30,8 @@ def layer(
         params: by name, as `param` describes them.
         buffers: likewise; what the function changes and no optimizer trains.
         options: further keyword arguments.
-        needs: ``"train"`` and ``"key"`` hand the mode and a key of the layer's own (``None`` when not training)
-            to the function.
+        needs: ``"train"`` and ``"key"`` hand the mode and a key of the layer's own (``None`` when not
+            training) to the function.
         name: the path of the layer; ``None`` numbers it.
 
     Returns:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from axonax.graph._param import Param
 from axonax.graph._plan import Plan, Step
-from axonax.graph._run import Call, dtype_of, execute, required, spec
+from axonax.graph._run import Call, check, dtype_of, execute, required, spec, struct
 
 Shape = tuple[int | None, ...]
 
@@ -95,7 +95,7 @@ def declared(plan: Plan) -> Facts:
                 lane.append(None)
             else:
                 sizes = tuple(probe if size is None else size for size in shape)
-                lane.append(jax.ShapeDtypeStruct(sizes, dtype or "float32"))
+                lane.append(struct(sizes, dtype or "float32"))
     return infer(plan, *lanes)
 
 
@@ -109,10 +109,9 @@ def infer(plan: Plan, *lanes: Sequence[Any]) -> Facts:
     Raises:
         ValueError: a layer does not fit its inputs.
     """
-    facts = Facts()
+    run = _Trace(calls=[Call(variables={}, buffers={}) for _ in lanes])
 
     def trace(lanes: Sequence[Sequence[Any]]) -> None:
-        calls = [Call(variables={}, buffers={}) for _ in lanes]
         pending = zip(*lanes, strict=True)
         values: list[tuple[Any, ...] | None] = []
         for step in plan.steps:
@@ -121,48 +120,66 @@ def infer(plan: Plan, *lanes: Sequence[Any]) -> Facts:
                 cast = step.layer.policy.cast_output
                 result = None if arrived[0] is None else tuple(cast(value) for value in arrived)
             else:
-                result = _step(step, [values[source] for source in step.sources], calls, facts)
+                result = run.step(step, [values[source] for source in step.sources])
             values.append(result)
-            facts.values.append(None if result is None else _join(result))
+            run.facts.values.append(None if result is None else _join(result))
 
-    jax.eval_shape(trace, list(lanes))
-    return facts
-
-
-def _step(step: Step, inputs: list[Any], calls: list[Any], facts: Facts) -> tuple[Any, ...] | None:
-    """The values of a step, one a lane; its leaves are noted when they are met first."""
-    if any(value is None for value in inputs):
-        for name, param in (*step.layer.params.items(), *step.layer.buffers.items()):
-            known = None if callable(param.shape) else param.shape
-            facts.leaves.setdefault(step.leaf(name), Leaf(step=step, name=name, shape=known))
-        return None
-    shown = [_join(value) for value in inputs]
-    text = _text(shown)
-    by_lane = [[value[lane] for value in inputs] for lane in range(len(calls))]
-    for name in (*step.layer.params, *step.layer.buffers):
-        _declare(step, name, by_lane, calls, facts, text)
     try:
-        return tuple(execute(step, mine, call, text) for mine, call in zip(by_lane, calls, strict=True))
-    except ValueError:
-        # A function of the user may serve the one size that will come, and no other.
-        if step.layer.custom and any(None in leaf.shape for leaf in jax.tree.leaves(shown)):
+        jax.eval_shape(trace, list(lanes))
+    except ValueError as error:
+        # JAX has put a note about its own frames on the error on its way.
+        raise ValueError(str(error)) from error.__cause__
+    return run.facts
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trace:
+    """What is found while a model runs on abstract values, in all lanes side by side."""
+
+    calls: list[Call]
+    facts: Facts = field(default_factory=Facts)
+
+    def step(self, step: Step, inputs: list[Any]) -> tuple[Any, ...] | None:
+        """The values of a step, one a lane; ``None`` where an input is unknown."""
+        leaves = [*step.layer.params, *step.layer.buffers]
+        if any(value is None for value in inputs):
+            for name in leaves:
+                self.declare_unknown(step, name)
             return None
-        raise
+        shown = [_join(value) for value in inputs]
+        text = _text(shown)
+        lanes = [[value[lane] for value in inputs] for lane in range(len(self.calls))]
+        specs = [[spec(value) for value in mine] for mine in lanes]
+        check(step, specs[0], text)
+        for name in leaves:
+            self.declare(step, name, specs, text)
+        try:
+            return tuple(
+                execute(step, mine, call, text) for mine, call in zip(lanes, self.calls, strict=True)
+            )
+        except ValueError:
+            # A function of the user may serve the one size that will come, and no other.
+            if step.layer.custom and any(None in leaf.shape for leaf in jax.tree.leaves(shown)):
+                return None
+            raise
 
+    def declare(self, step: Step, name: str, specs: list[list[Any]], text: str) -> None:
+        """Note a leaf when it is met first; zeros stand for it in each lane."""
+        path = step.leaf(name)
+        leaf = Leaf(step=step, name=name, shape=None)
+        for mine, call in zip(specs, self.calls, strict=True):
+            stored = call.variables if leaf.trained else call.buffers
+            if path not in stored:
+                shape = required(step, name, mine, text)
+                stored[path] = jnp.zeros(shape, leaf.dtype)
+        arrays = [(call.variables if leaf.trained else call.buffers)[path] for call in self.calls]
+        self.facts.leaves.setdefault(path, replace(leaf, shape=_join(arrays).shape))
 
-def _declare(
-    step: Step, name: str, by_lane: list[list[Any]], calls: list[Any], facts: Facts, text: str
-) -> None:
-    path = step.leaf(name)
-    if path in calls[0].variables or path in calls[0].buffers:
-        return
-    leaf = Leaf(step=step, name=name, shape=None)
-    arrays = []
-    for inputs, call in zip(by_lane, calls, strict=True):
-        shape = required(step, name, [spec(value) for value in inputs], text)
-        arrays.append(jnp.zeros(shape, leaf.dtype))
-        (call.variables if leaf.trained else call.buffers)[path] = arrays[-1]
-    facts.leaves[path] = Leaf(step=step, name=name, shape=_join(arrays).shape)
+    def declare_unknown(self, step: Step, name: str) -> None:
+        """Note a leaf whose shape is known only if it does not follow from inputs."""
+        leaf = Leaf(step=step, name=name, shape=None)
+        known = None if callable(leaf.param.shape) else leaf.param.shape
+        self.facts.leaves.setdefault(step.leaf(name), replace(leaf, shape=known))
 
 
 def _join(lanes: Sequence[Any]) -> Any:

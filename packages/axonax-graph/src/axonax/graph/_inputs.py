@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from axonax.graph._plan import Plan, Step
+from axonax.graph._run import struct
 from axonax.tensor import names
 
 
@@ -64,12 +65,12 @@ def _array(step: Step, value: Any) -> Any:
 
 def _abstract(step: Step, value: Any) -> jax.ShapeDtypeStruct:
     if isinstance(value, tuple) and all(isinstance(size, int) for size in value):
-        value = jax.ShapeDtypeStruct(value, step.layer.options["dtype"] or "float32")
+        value = struct(value, step.layer.options["dtype"] or "float32")
     if not (hasattr(value, "shape") and hasattr(value, "dtype")):
         raise TypeError(f"{step}: needs an array, a ShapeDtypeStruct or a shape, got {type(value).__name__}")
     _check(step, tuple(value.shape), value.dtype)
     dtype = value.dtype if jnp.issubdtype(value.dtype, jax.dtypes.extended) else _canonical(value.dtype)
-    return jax.ShapeDtypeStruct(tuple(value.shape), dtype)
+    return struct(tuple(value.shape), dtype)
 
 
 def _canonical(dtype: Any) -> Any:

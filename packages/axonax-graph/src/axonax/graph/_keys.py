@@ -27,6 +27,6 @@ def check_key(who: str, key: Any) -> None:
     Raises:
         TypeError: ``key`` is neither a key of ``jax.random.key`` nor one of ``jax.random.PRNGKey``.
     """
-    typed = isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
+    typed = isinstance(key, jax.Array) and jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key)
     if not typed and getattr(key, "dtype", None) != np.uint32:
         raise TypeError(f"{who}: key must be a PRNG key such as jax.random.key(0), got {type(key).__name__}")

@@ -73,8 +73,8 @@ class Layer:
 class Node:
     """A layer applied to nodes. Any node is a model: all that leads to it, with its value as the output.
 
-    ``x | layer`` is ``layer(x)``, for any function of a node; nodes add, subtract, multiply and divide with each
-    other and with constants; ``print(node)`` is the table of the model.
+    ``x | layer`` is ``layer(x)``, for any function of a node; nodes add, subtract, multiply and divide with
+    each other and with constants; ``print(node)`` is the table of the model.
     """
 
     layer: Layer
@@ -149,7 +149,7 @@ class Node:
 
     @functools.cached_property
     def _model(self) -> Model:
-        return _build.model(self._plan, self._facts)
+        return _build.functions(self._plan, self._facts)
 
 
 def _from_rows(rows: list[tuple[Layer, tuple[int, ...]]]) -> Node:

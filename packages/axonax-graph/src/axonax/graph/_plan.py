@@ -119,10 +119,8 @@ def _paths(nodes: list[Node]) -> dict[Layer, str]:
             continue
         other = taken.setdefault(layer.name, layer)
         if other is not layer:
-            raise ValueError(
-                f'two layers are named "{layer.name}": {other.op} ({other.where}) and {layer.op} ({layer.where}); '
-                "to share one layer, call it twice"
-            )
+            places = f"{other.op} ({other.where}) and {layer.op} ({layer.where})"
+            raise ValueError(f'two layers are named "{layer.name}": {places}; to share one, call it twice')
     counts: Counter[str] = Counter()
     paths = {}
     for layer in layers:

@@ -19,7 +19,7 @@ from axonax.tensor import names
 class Call:
     """What a run gives every step: the leaves by path, and the mode."""
 
-    variables: Mapping[str, Any]
+    variables: dict[str, Any]
     buffers: dict[str, Any]
     train: bool = False
     key: Any = None
@@ -53,9 +53,7 @@ def execute(step: Step, inputs: Sequence[Any], call: Call, shown: str | None = N
     layer = step.layer
     shown = shapes_text(inputs) if shown is None else shown
     specs = [spec(value) for value in inputs]
-    complaint = layer.check(*specs) if layer.check else None
-    if complaint:
-        raise ValueError(f"{step}: {complaint}, got {shown}")
+    check(step, specs, shown)
     params = {name: _leaf(step, name, specs, call.variables, shown) for name in layer.params}
     buffers = {name: _leaf(step, name, specs, call.buffers, shown) for name in layer.buffers}
     mode = {name: _key(step, call) if name == "key" else call.train for name in layer.needs}
@@ -73,6 +71,17 @@ def execute(step: Step, inputs: Sequence[Any], call: Call, shown: str | None = N
     return layer.policy.cast_output(result)
 
 
+def check(step: Step, specs: Sequence[Any], shown: str) -> None:
+    """Ask the layer what is wrong with inputs of these shapes.
+
+    Raises:
+        ValueError: something is.
+    """
+    complaint = step.layer.check(*specs) if step.layer.check else None
+    if complaint:
+        raise ValueError(f"{step}: {complaint}, got {shown}")
+
+
 def required(step: Step, name: str, specs: Sequence[Any], shown: str) -> tuple[int, ...]:
     """The shape that a leaf must have for these inputs.
 
@@ -83,12 +92,18 @@ def required(step: Step, name: str, specs: Sequence[Any], shown: str) -> tuple[i
     try:
         return leaf.shape_for(*specs)
     except (TypeError, ValueError, IndexError, AttributeError) as error:
-        raise ValueError(f"{step}: the shape of {name} does not follow from input {shown}: {error}") from error
+        problem = f"the shape of {name} does not follow from input {shown}"
+        raise ValueError(f"{step}: {problem}: {error}") from error
 
 
 def spec(value: Any) -> Any:
     """The shapes and dtypes of a value, in its structure."""
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), dtype_of(leaf)), value)
+    return jax.tree.map(lambda leaf: struct(np.shape(leaf), dtype_of(leaf)), value)
+
+
+def struct(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    """An array of which only shape and dtype are known."""
+    return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
 
 
 def dtype_of(leaf: Any) -> Any:
@@ -117,7 +132,7 @@ def _key(step: Step, call: Call) -> Any:
     if not call.train:
         return None
     if call.key is None:
-        raise ValueError(f"{step}: draws at random in train mode: pass key= to apply, such as jax.random.key(0)")
+        raise ValueError(f"{step}: draws at random when training: pass key=jax.random.key(...) to apply")
     return fold_path(call.key, f"{step.path}@{step.use}")
 
 

@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
 from axonax.tensor import names
@@ -21,14 +22,15 @@ def caller() -> str:
     Frames are told apart by their module, so the number of calls in between does not matter.
     """
     frame = sys._getframe(1)
-    while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", ""), frame.f_code.co_filename):
+    while frame.f_back is not None and _is_ours(frame):
         frame = frame.f_back
     return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
-def _is_ours(module: str, filename: str) -> bool:
+def _is_ours(frame: FrameType) -> bool:
     """Doctests run under the name of the module that they stand in, but are the user's side."""
-    return module.startswith("axonax.") and not filename.startswith("<doctest")
+    ours = str(frame.f_globals.get("__name__", "")).startswith("axonax.")
+    return ours and not frame.f_code.co_filename.startswith("<doctest")
 
 
 def builder(function: Callable[P, Result]) -> Callable[P, Result]:
