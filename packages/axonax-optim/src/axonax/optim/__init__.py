@@ -7,6 +7,9 @@ from axonax.optim._adam import radam as radam
 from axonax.optim._adam import yogi as yogi
 from axonax.optim._adaptive import adagrad as adagrad
 from axonax.optim._adaptive import rmsprop as rmsprop
+from axonax.optim._minimize import minimize as minimize
+from axonax.optim._result import Result as Result
+from axonax.optim._result import Tolerance as Tolerance
 from axonax.optim._schedules import constant as constant
 from axonax.optim._schedules import cosine_decay as cosine_decay
 from axonax.optim._schedules import exponential_decay as exponential_decay

@@ -90,3 +90,8 @@ def is_number(value: Any) -> bool:
         return False
     dtype = jnp.result_type(value)
     return bool(jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer))
+
+
+def is_whole(value: Any) -> bool:
+    """Whether ``value`` is an integer (``bool`` is not)."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

@@ -23,6 +23,9 @@ def lift(tree: PyTree, params: PyTree | None = None) -> PyTree:
     """``tree`` in the compute dtypes of ``params`` (of its own leaves without ``params``).
 
     Where ``tree`` has ``None`` for an array of ``params``, zeros stand in: no gradient.
+
+    Raises:
+        ValueError: structures or shapes differ.
     """
     if params is None:
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, compute_dtype(leaf)), tree)
@@ -31,6 +34,8 @@ def lift(tree: PyTree, params: PyTree | None = None) -> PyTree:
         if param is None:
             return leaf
         dtype = compute_dtype(param)
+        if leaf is not None and jnp.shape(leaf) != jnp.shape(param):
+            raise ValueError(f"shapes {jnp.shape(leaf)} and {jnp.shape(param)} differ")
         return jnp.zeros(jnp.shape(param), dtype) if leaf is None else jnp.asarray(leaf, dtype)
 
     return jax.tree.map(one, tree, params, is_leaf=_is_none)

@@ -119,7 +119,7 @@ class _Update:
             )
         own = self.rule.values(state.step)
         values = jnp.where(jnp.isnan(state.overrides), own, state.overrides)
-        gradients = lift(updates, params)
+        gradients = self._lift(updates, params)
         transformation = self.rule.inner(values, widest(gradients))
         wide = None if params is None else lift(params)
         try:
@@ -138,6 +138,15 @@ class _Update:
             names=state.names,
         )
         return lower(steps, updates, params), following
+
+    def _lift(self, updates: PyTree, params: PyTree | None) -> PyTree:
+        try:
+            return lift(updates, params)
+        except ValueError as error:
+            listed = "\n  ".join(trees.diff(updates, params))
+            raise ValueError(
+                f"{self.rule.name}: the gradients (first) do not fit the parameters (second):\n  {listed}"
+            ) from error
 
 
 def _refuse_integers(name: str, params: PyTree) -> None:
@@ -162,6 +171,5 @@ def _explain(
     if lines:
         listed = "\n  ".join(lines)
         raise ValueError(
-            f"{name}: the state belongs to other parameters (first: what the gradients need, second: the "
-            f"state):\n  {listed}"
+            f"{name}: the state (second) belongs to other parameters than the gradients (first):\n  {listed}"
         )

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
-from axonax.optim._checks import Number, Schedule, number, number_or_schedule, options
+from axonax.optim._checks import Number, Schedule, is_whole, number, number_or_schedule, options
 
 
 @options
@@ -164,6 +164,6 @@ def _after(steps: int, schedule: Schedule) -> Schedule:
 
 
 def _steps(owner: str, name: str, value: Any, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if not is_whole(value) or value < least:
         raise ValueError(f"{owner}: {name} must be a whole number of at least {least}, got {value!r}")
-    return value
+    return int(value)

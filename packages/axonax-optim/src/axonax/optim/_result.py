@@ -1,0 +1,69 @@
+"""What `minimize` is asked to reach and what it returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+PyTree = Any
+
+RUNNING, GRADIENT, VALUE, STEP, LIMIT, NOT_FINITE, STALLED = range(7)
+REASONS = (
+    "still running",
+    "converged: the gradient norm is within its tolerance",
+    "converged: the value changed by no more than its tolerance",
+    "converged: the step is within its tolerance",
+    "max_steps reached",
+    "not finite: the objective or its gradient, one step beyond x",
+    "no progress: the line search found no better point, x is as good as the precision allows",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """When `minimize` has converged: as soon as one of these holds; ``None`` leaves a test out.
+
+    ``gradient`` bounds the Euclidean norm of the gradient, ``value`` the change of the objective in one
+    step, ``step`` the Euclidean norm of one step.
+    """
+
+    gradient: float | None = 1e-6
+    value: float | None = None
+    step: float | None = None
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """Where a minimization ended; a pytree, so it passes through ``jit`` and ``vmap``.
+
+    ``x`` is the last point at which the objective was finite; ``value`` and ``gradient_norm`` belong to it;
+    ``steps`` counts the updates that led there. ``aux`` is what the objective returned besides its value
+    at ``x``; ``history`` holds ``"value"`` and ``"gradient_norm"`` from ``x0`` on, NaN after the last step.
+    Both are ``None`` unless asked for.
+    """
+
+    x: PyTree
+    value: jax.Array
+    gradient_norm: jax.Array
+    steps: jax.Array
+    code: jax.Array
+    aux: PyTree = None
+    history: dict[str, jax.Array] | None = None
+
+    @property
+    def converged(self) -> Any:
+        """Whether a tolerance was met: a bool, or an array of them for a batch of starts."""
+        met = (self.code >= GRADIENT) & (self.code <= STEP)
+        return met if isinstance(met, jax.core.Tracer) or jnp.ndim(met) else bool(met)
+
+    @property
+    def reason(self) -> Any:
+        """Why it ended, in words; a (nested) list of them for a batch of starts."""
+        if isinstance(self.code, jax.core.Tracer):
+            return "not known while tracing"
+        return np.asarray(REASONS)[np.asarray(self.code)].tolist()

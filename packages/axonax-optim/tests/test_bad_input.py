@@ -1,0 +1,121 @@
+"""Every refusal, by its message."""
+
+import jax.numpy as jnp
+import pytest
+
+from axonax import optim
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: optim.adam(-0.1), r"adam: learning_rate must be at least 0, got -0.1"),
+        (lambda: optim.adam(float("nan")), r"adam: learning_rate must be at least 0, got nan"),
+        (lambda: optim.sgd(float("inf")), r"sgd: learning_rate must be at least 0, got inf"),
+        (lambda: optim.adamw(b1=1.0), r"adamw: b1 must be in \[0, 1\), got 1"),
+        (lambda: optim.lamb(b2=-0.1), r"lamb: b2 must be in \[0, 1\), got -0.1"),
+        (lambda: optim.rmsprop(decay=1.5), r"rmsprop: decay must be in \[0, 1\), got 1.5"),
+        (lambda: optim.sgd(momentum=1), r"sgd: momentum must be in \[0, 1\), got 1"),
+        (lambda: optim.yogi(eps=-1e-8), r"yogi: eps must be at least 0, got -1e-08"),
+        (lambda: optim.adamw(weight_decay=-1), r"adamw: weight_decay must be at least 0, got -1"),
+        (
+            lambda: optim.adagrad(initial_accumulator_value=-1),
+            r"adagrad: initial_accumulator_value must be at",
+        ),
+        (lambda: optim.rmsprop(initial_scale=-1), r"rmsprop: initial_scale must be at least 0, got -1"),
+        (
+            lambda: optim.yogi(initial_accumulator_value="x"),
+            r"yogi: initial_accumulator_value must be a number",
+        ),
+        (lambda: optim.adam("cosine"), r"learning_rate must be a number or a schedule .*, got 'cosine'"),
+        (lambda: optim.adam(True), r"learning_rate must be a number or a schedule .*, got True"),
+        (lambda: optim.adam(1j), r"learning_rate must be a number or a schedule"),
+        (lambda: optim.adam(jnp.ones(2)), r"adam: learning_rate must be a scalar, got shape \(2,\)"),
+        (
+            lambda: optim.adamw(weight_deca=0.1),
+            r'adamw: unknown option "weight_deca": did you mean "weight_decay"',
+        ),
+        (lambda: optim.adam(lr=0.1), r'adam: unknown option "lr": known are "b1", "b2"'),
+        (lambda: optim.sgd(nesterov=True), r"sgd: nesterov=True needs momentum"),
+        (lambda: optim.rmsprop(nesterov=True), r"rmsprop: nesterov=True needs momentum"),
+        (lambda: optim.constant(-1), r"constant: init_value must be at least 0, got -1"),
+        (
+            lambda: optim.cosine_decay(0.1, 0),
+            r"cosine_decay: decay_steps must be a whole number of at least 1",
+        ),
+        (lambda: optim.cosine_decay(0.1, 1.5), r"decay_steps must be a whole number of at least 1, got 1.5"),
+        (lambda: optim.linear_decay(0.1, warmup=5, steps=5), r"steps must exceed warmup = 5, got 5"),
+        (lambda: optim.exponential_decay(0.1, 0.0), r"exponential_decay: decay_rate must be above 0, got 0"),
+        (lambda: optim.warmup("up", 3), r"warmup: schedule must be a number or a schedule"),
+        (lambda: optim.warmup(0.1, -1), r"warmup: steps must be a whole number of at least 0, got -1"),
+    ],
+)
+def test_options(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_a_schedule_that_returns_a_vector():
+    with pytest.raises(
+        ValueError, match=r"adam: the schedule of learning_rate must return a scalar, got shape"
+    ):
+        optim.adam(lambda step: jnp.ones(3)).init(jnp.ones(2))
+
+
+def test_integer_parameters():
+    with pytest.raises(
+        ValueError, match=r'adam: parameter "a/count" has dtype int32, and only floating-point'
+    ):
+        optim.adam().init({"a": {"count": jnp.ones(2, jnp.int32)}})
+
+
+def test_a_state_of_other_leaves():
+    optimizer = optim.adam()
+    state = optimizer.init({"a": jnp.ones(2)})
+    with pytest.raises(
+        ValueError,
+        match=r"belongs to other parameters than the gradients(.|\n)*moments/mu/b: only in the first",
+    ):
+        optimizer.update({"a": jnp.ones(2), "b": jnp.ones(2)}, state)
+
+
+@pytest.mark.parametrize("shape", [(3,), (1,), (2, 2), ()])
+def test_a_state_of_other_shapes(shape):
+    optimizer = optim.adamw()
+    state = optimizer.init({"a": jnp.ones(2)})
+    gradients = {"a": jnp.ones(shape)}
+    with pytest.raises(
+        ValueError, match=r"moments/nu/a: float32\[.*\] in the first, float32\[2\] in the second"
+    ):
+        optimizer.update(gradients, state, gradients)
+
+
+def test_a_state_of_another_optimizer():
+    state = optim.sgd().init(jnp.ones(2))
+    with pytest.raises(ValueError, match=r"adam: this state belongs to another optimizer, .*'learning_rate'"):
+        optim.adam().update(jnp.ones(2), state)
+    with pytest.raises(ValueError, match=r"this state belongs to another optimizer, .*'dict'"):
+        optim.adam().update(jnp.ones(2), {})
+
+
+def test_gradients_that_do_not_fit_the_parameters():
+    optimizer = optim.adamw()
+    params = {"a": jnp.ones(2)}
+    with pytest.raises(
+        ValueError, match=r"gradients \(first\) do not fit the parameters(.|\n)*b: only in the first"
+    ):
+        optimizer.update({"a": jnp.ones(2), "b": jnp.ones(2)}, optimizer.init(params), params)
+
+
+def test_decay_needs_the_parameters():
+    optimizer = optim.adamw()
+    with pytest.raises(ValueError, match=r"not passing `params`"):
+        optimizer.update(jnp.ones(2), optimizer.init(jnp.ones(2)))
+
+
+def test_an_unknown_hyperparameter():
+    state = optim.adam().init(jnp.ones(2))
+    with pytest.raises(
+        ValueError, match=r'unknown hyperparameter "learning_rat": did you mean "learning_rate"'
+    ):
+        optim.with_hyperparams(state, learning_rat=0.1)

@@ -1,0 +1,254 @@
+"""Hyperparameters in the state: read, set, scheduled, mapped; dtypes and layout that never change."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from axonax import optim
+
+ELEVEN = (
+    *("adabelief", "adagrad", "adam", "adamw", "fromage", "lamb"),
+    *("noisy_sgd", "radam", "rmsprop", "sgd", "yogi"),
+)
+EVERY = {name: getattr(optim, name) for name in ELEVEN}
+PARAMS = {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3)}
+
+
+def describe(tree):
+    return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False)), tree)
+
+
+def test_hyperparameters_are_read_by_name():
+    state = optim.adamw(0.1, weight_decay=0.01).init(PARAMS)
+    read = optim.hyperparams(state)
+    assert list(read) == ["learning_rate", "b1", "b2", "eps", "eps_root", "weight_decay"]
+    assert {value.dtype for value in read.values()} == {jnp.dtype("float32")}
+    np.testing.assert_allclose(read["weight_decay"], 0.01)
+
+
+def test_setting_never_recompiles_and_ends_with_none():
+    optimizer = optim.sgd(lambda step: 0.5 / (1 + step))
+    traces = []
+
+    @jax.jit
+    def step(state, value):
+        traces.append(value)
+        updates, state = optimizer.update(jnp.ones(()), state)
+        return state, updates
+
+    state = optimizer.init(jnp.ones(()))
+    seen = []
+    for setting in ({}, {"learning_rate": 3}, {}, {"learning_rate": 0.25}, {"learning_rate": None}):
+        state = optim.with_hyperparams(state, **setting)
+        state, updates = step(state, jnp.ones(()))
+        seen.append(float(updates))
+    np.testing.assert_allclose(seen, [-0.5, -3, -3, -0.25, -0.1], rtol=1e-6)
+    assert len(traces) == 1
+
+
+def test_setting_works_inside_jit():
+    optimizer = optim.adam(0.1)
+
+    @jax.jit
+    def step(state, rate):
+        state = optim.with_hyperparams(state, learning_rate=rate)
+        return optimizer.update(jnp.ones(2), state)[0]
+
+    np.testing.assert_allclose(step(optimizer.init(jnp.ones(2)), 0.3), [-0.3, -0.3], rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["b1", "b2", "weight_decay", "eps"])
+def test_every_number_may_be_scheduled(name):
+    fixed = optim.adamw(0.1, **{name: 0.5})
+    varied = optim.adamw(0.1, **{name: lambda step: 0.5})
+    gradients = jax.tree.map(jnp.ones_like, PARAMS)
+    expected, got = (each.update(gradients, each.init(PARAMS), PARAMS)[0] for each in (fixed, varied))
+    jax.tree.map(np.testing.assert_array_equal, got, expected)
+
+
+def test_the_scheduled_value_in_force_is_read_after_a_step():
+    optimizer = optim.adam(optim.linear_decay(1.0, steps=10))
+    state = optimizer.init(PARAMS)
+    for expected in (1.0, 0.9, 0.8):
+        _, state = optimizer.update(PARAMS, state, PARAMS)
+        np.testing.assert_allclose(optim.hyperparams(state)["learning_rate"], expected, rtol=1e-6)
+
+
+def test_vmap_over_rates_set_in_the_state():
+    optimizer = optim.sgd(0.1)
+    state = optimizer.init(jnp.zeros(()))
+
+    def run(rate):
+        live = optim.with_hyperparams(state, learning_rate=rate)
+        return optimizer.update(jnp.ones(()), live)[0]
+
+    rates = jnp.array([0.1, 0.2, 0.4])
+    np.testing.assert_allclose(jax.vmap(run)(rates), -rates)
+
+
+def test_vmap_over_rates_given_to_the_factory():
+    def run(rate):
+        optimizer = optim.adam(rate)
+        return optimizer.update(jnp.ones(()), optimizer.init(jnp.zeros(())))[0]
+
+    rates = jnp.array([0.1, 0.2, 0.4])
+    np.testing.assert_allclose(jax.vmap(run)(rates), -rates, rtol=1e-5)
+
+
+def test_gradient_through_a_hyperparameter():
+    def loss(rate):
+        optimizer = optim.sgd(rate)
+        updates, _ = optimizer.update(jnp.full((), 3.0), optimizer.init(jnp.zeros(())))
+        return updates
+
+    np.testing.assert_allclose(jax.grad(loss)(0.1), -3.0)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("name", EVERY)
+def test_layout_is_the_same_before_and_after_a_step(name, dtype):
+    optimizer = EVERY[name]()
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype), PARAMS)
+    state = optimizer.init(params)
+    updates, following = jax.eval_shape(optimizer.update, params, state, params)
+    assert describe(following) == describe(state)
+    assert describe(updates) == describe(params)
+    wide = [leaf.dtype for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    assert set(wide) == {jnp.dtype("float32")}
+
+
+def test_weakly_typed_parameters_give_a_strong_state():
+    optimizer = optim.adam()
+    state = optimizer.init({"w": 1.0})
+    _, following = optimizer.update({"w": 1.0}, state, {"w": 1.0})
+    assert describe(following) == describe(state)
+
+
+def test_mixed_precisions_keep_their_moments():
+    with jax.enable_x64(True):
+        params = {
+            "a": jnp.ones(2, jnp.float64),
+            "b": jnp.ones(2, jnp.float32),
+            "c": jnp.ones(2, jnp.bfloat16),
+        }
+        optimizer = optim.adamw()
+        state = optimizer.init(params)
+        updates, following = optimizer.update(params, state, params)
+    assert describe(following) == describe(state)
+    assert describe(updates) == describe(params)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_adamw_follows_float32(dtype):
+    optimizer = optim.adamw(0.01)
+    narrow, wide = jnp.ones(4, dtype), jnp.ones(4, jnp.float32)
+    states = [optimizer.init(narrow), optimizer.init(wide)]
+    for time in range(20):
+        gradient = jnp.cos(jnp.arange(4.0) + time).astype(dtype)
+        low, states[0] = optimizer.update(gradient, states[0], narrow)
+        high, states[1] = optimizer.update(gradient.astype(jnp.float32), states[1], wide)
+        np.testing.assert_allclose(low.astype(jnp.float32), high, rtol=1e-2)
+    np.testing.assert_allclose(optim.hyperparams(states[0])["b2"], np.float32(0.999), rtol=0)
+
+
+@pytest.mark.parametrize("name", sorted(set(EVERY) - {"noisy_sgd", "yogi", "fromage"}))
+def test_a_zero_gradient_in_float16_moves_nothing(name):
+    optimizer = EVERY[name]()
+    params = jnp.ones(3, jnp.float16)
+    updates, _ = optimizer.update(jnp.zeros(3, jnp.float16), optimizer.init(params), params)
+    np.testing.assert_array_equal(updates, np.zeros(3))
+
+
+@pytest.mark.parametrize("name", ["yogi", "fromage"])
+def test_a_zero_gradient_in_float16_stays_finite(name):
+    optimizer = EVERY[name]()
+    params = jnp.ones(3, jnp.float16)
+    updates, _ = optimizer.update(jnp.zeros(3, jnp.float16), optimizer.init(params), params)
+    assert bool(jnp.all(jnp.abs(updates) < 1e-2))
+
+
+def test_large_float16_gradients_do_not_overflow():
+    optimizer = optim.adam(0.1)
+    params = jnp.ones(2, jnp.float16)
+    updates, _ = optimizer.update(jnp.full(2, 6e4, jnp.float16), optimizer.init(params), params)
+    np.testing.assert_allclose(updates, [-0.1, -0.1], rtol=1e-2)
+
+
+def test_gradients_of_another_precision_follow_the_parameters():
+    optimizer = optim.adam(0.1)
+    params = jnp.ones(2, jnp.float32)
+    state = optimizer.init(params)
+    updates, following = optimizer.update(jnp.ones(2, jnp.bfloat16), state, params)
+    assert updates.dtype == jnp.float32
+    assert describe(following) == describe(state)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_none_leaves_pass(name):
+    optimizer = EVERY[name]()
+    params = {"a": jnp.ones(2), "frozen": None}
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    assert updates["frozen"] is None
+    assert updates["a"].shape == (2,)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_missing_gradient_leaves_its_parameter(name):
+    optimizer = EVERY[name]()
+    params = {"a": jnp.ones(2), "b": jnp.ones(3)}
+    state = optimizer.init(params)
+    updates, following = optimizer.update({"a": jnp.ones(2), "b": None}, state, params)
+    assert updates["b"] is None
+    assert jax.tree.structure(following) == jax.tree.structure(state)
+    np.testing.assert_array_equal(optim.apply_updates(params, updates)["b"], np.ones(3))
+
+
+def test_extra_arguments_pass_through():
+    chained = optax.chain(optim.sgd(1.0), optax.contrib.reduce_on_plateau(factor=0.5, patience=1))
+    state = chained.init(jnp.ones(()))
+    for _ in range(3):
+        updates, state = chained.update(jnp.ones(()), state, jnp.ones(()), value=jnp.ones(()))
+    np.testing.assert_allclose(updates, -0.25)
+    plain = optim.adam()
+    plain.update(jnp.ones(()), plain.init(jnp.ones(())), value=1.0, grad=1.0, value_fn=jnp.sum)
+
+
+def test_chains_with_optax_are_read_and_set():
+    chained = optax.chain(optax.clip_by_global_norm(1.0), optim.adam(0.1), optim.sgd(0.5))
+    state = optim.with_hyperparams(chained.init(PARAMS), b1=0.5, learning_rate_1=0.25)
+    read = optim.hyperparams(state)
+    np.testing.assert_allclose([read["b1"], read["learning_rate"], read["learning_rate_1"]], [0.5, 0.1, 0.25])
+
+
+def test_optimizers_built_alike_are_equal():
+    assert optim.adamw(0.1) == optim.adamw(0.1)
+    assert hash(optim.adamw(0.1)) == hash(optim.adamw(0.1))
+    assert optim.adamw(0.1) != optim.adamw(0.2)
+    assert optim.adam(0.1) != optim.adam(0.1, nesterov=True)
+    assert optim.adam(jnp.float32(0.5)) == optim.adam(0.5)
+
+
+def test_state_donates_through_scan():
+    optimizer = optim.adam(0.1)
+
+    def step(carry, _):
+        params, state = carry
+        updates, state = optimizer.update(params, state, params)
+        return (optim.apply_updates(params, updates), state), None
+
+    run = jax.jit(lambda carry: jax.lax.scan(step, carry, length=5)[0], donate_argnums=0)
+    params, state = run((jnp.ones(2), optimizer.init(jnp.ones(2))))
+    assert int(state.step) == 5
+    np.testing.assert_allclose(params, [0.5, 0.5], atol=0.01)
+
+
+def test_noise_depends_on_the_key_alone():
+    def noise(**options):
+        optimizer = optim.noisy_sgd(1.0, **options)
+        return optimizer.update(jnp.zeros(4), optimizer.init(jnp.zeros(4)))[0]
+
+    np.testing.assert_array_equal(noise(), noise(key=jax.random.key(0)))
+    np.testing.assert_array_equal(noise(key=1), noise(key=jax.random.key(1)))
+    assert not np.array_equal(noise(), noise(key=1))
