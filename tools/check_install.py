@@ -27,6 +27,22 @@ def lacking_files(part: str) -> list[str]:
     return [name for name in needed if not any(file.endswith(name) for file in files)]
 
 
+def missing_owner(parts: list[str]) -> list[str]:
+    """A name whose owner is not here must say what to install."""
+    owners = {"functional": ("loss", "categorical_cross_entropy"), "optim": ("optimizer", "adamw")}
+    found = []
+    for owner, (kind, name) in owners.items():
+        try:
+            importlib.import_module("axonax.tensor.plugins").resolve(kind, name)
+        except ValueError as error:
+            if owner in parts or f"pip install axonax-{owner}" not in str(error):
+                found.append(f'{kind} "{name}": {error}')
+        else:
+            if owner not in parts:
+                found.append(f'{kind} "{name}" was found without axonax-{owner}')
+    return found
+
+
 def faults(parts: list[str], meta: bool) -> list[str]:
     """Everything wrong with the environment, a line each."""
     found = []
@@ -45,6 +61,7 @@ def faults(parts: list[str], meta: bool) -> list[str]:
     there = {entry.name for folder in namespace for entry in folder.iterdir()} - {"__pycache__"}
     if there != set(parts):
         found.append(f"axonax/ holds {sorted(there)}, wanted {sorted(parts)}")
+    found += missing_owner(parts)
     names = {each.metadata["Name"] for each in importlib.metadata.distributions()}
     ours = {name for name in names if name.startswith("axonax")}
     wanted = {f"axonax-{part}" for part in parts} | ({"axonax"} if meta else set())
