@@ -100,7 +100,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=pathlib.Path, help="an NPZ file of MNIST; default: the bundled digits")
     parser.add_argument("--model", choices=MODELS, default="mlp")
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, help="default: 5, and 30 for the few bundled digits")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--key", type=int, default=0, help="the seed of everything random in the run")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/mnist"))
@@ -112,7 +112,7 @@ def main() -> None:
     """Define, print, train, evaluate, predict, save, load."""
     options = arguments()
     digits = read_digits(options.data)
-    epochs = options.epochs
+    epochs = options.epochs or (5 if options.data else 30)
     if options.smoke:
         digits, epochs = Digits(*(part[:512] for part in digits)), 1
 
