@@ -7,3 +7,6 @@
 from axonax.functional import losses as losses
 from axonax.functional import metrics as metrics
 from axonax.functional._version import __version__ as __version__
+from axonax.tensor import activations as activations
+from axonax.tensor import initializers as initializers
+from axonax.tensor import layers as layers
