@@ -1,0 +1,72 @@
+"""All rows, and which public names need one."""
+
+from __future__ import annotations
+
+import importlib
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from ops import (
+    rows_activations,
+    rows_initializers,
+    rows_layers_linear,
+    rows_layers_norms,
+    rows_layers_windows,
+    rows_losses,
+    rows_metrics,
+)
+from ops.row import MODULES, DrawRow, LossRow, MetricRow, OpRow, Row
+
+ALIASES = {
+    "activations.hard_swish": "activations.hard_silu",
+    "activations.log_sumexp": "activations.logsumexp",
+    "activations.swish": "activations.silu",
+}
+"""Second names of one function: no row of their own."""
+
+NOT_OPS = {
+    "activations.available": "the names that by_name knows",
+    "activations.by_name": "a look-up in the table of names",
+    "initializers.by_name": "a look-up in the table of names",
+}
+"""Public names that compute nothing, and what they are."""
+
+ROWS: tuple[Row, ...] = (
+    *rows_activations.ROWS,
+    *rows_initializers.ROWS,
+    *rows_layers_linear.ROWS,
+    *rows_layers_windows.ROWS,
+    *rows_layers_norms.ROWS,
+    *rows_losses.ROWS,
+    *rows_metrics.ROWS,
+)
+
+
+def of_kind(kind: type[Any]) -> list[Any]:
+    """The rows of one kind."""
+    return [row for row in ROWS if isinstance(row, kind)]
+
+
+OPS: list[OpRow] = of_kind(OpRow)
+LOSSES: list[LossRow] = of_kind(LossRow)
+METRICS: list[MetricRow] = of_kind(MetricRow)
+DRAWS: list[DrawRow] = of_kind(DrawRow)
+
+
+def public(area: str) -> set[str]:
+    """The public names of an area: functions that its module defines or hands on, its submodules aside."""
+    module = importlib.import_module(MODULES[area])
+    return {
+        f"{area}.{name}"
+        for name, value in vars(module).items()
+        if not name.startswith("_") and callable(value) and not _is_machinery(value)
+    }
+
+
+def _is_machinery(value: Callable[..., Any]) -> bool:
+    """Whether a callable is a type, or comes from a module that only serves annotations and plumbing."""
+    home = getattr(value, "__module__", "") or ""
+    plumbing = {"typing", "collections.abc", "functools", "dataclasses", "axonax.tensor.names"}
+    return isinstance(value, type | types.ModuleType) or home in plumbing or value is typing.Any

@@ -1,0 +1,110 @@
+"""Each op's derivatives: to the second order against differences in float64, and finite at the edges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from ops.row import Case, OpRow
+from ops.table import OPS
+
+SMOOTH = [row for row in OPS if row.gradient != "none"]
+STEP = 1e-5
+
+
+def of_differentiable(row: OpRow, one: Case, arrays: list[Any]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The op as a function of the arrays that gradients are taken of, and these."""
+    chosen = row.differentiable(one)
+    bound = one.bind(row.op)
+
+    def call(*moving: Any) -> list[Any]:
+        filled = list(arrays)
+        for index, value in zip(chosen, moving, strict=True):
+            filled[index] = value
+        return row.graded_of(bound(*filled))
+
+    return call, tuple(arrays[index] for index in chosen)
+
+
+def product(one: Any, two: Any) -> jax.Array:
+    """The inner product of two trees."""
+    return sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True))
+
+
+def derivatives(call: Callable[..., Any], forward: bool) -> Callable[..., dict[str, Any]]:
+    """All first and second derivatives of ``call`` along one direction, and the differences they approach.
+
+    One program, where ``check_grads`` compiles ten.
+    """
+
+    def scalar(*xs: Any) -> jax.Array:
+        leaves = call(*xs)
+        weights = [jnp.cos(1.0 + jnp.arange(leaf.size)).reshape(leaf.shape) for leaf in leaves]
+        return product(leaves, weights)
+
+    def along(xs: tuple[Any, ...], step: float, ds: tuple[Any, ...]) -> list[Any]:
+        return [x + step * d for x, d in zip(xs, ds, strict=True)]
+
+    @jax.jit
+    def compute(xs: tuple[Any, ...], ds: tuple[Any, ...]) -> dict[str, Any]:
+        every = tuple(range(len(xs)))
+
+        def by_jvp(f: Callable[..., Any]) -> Callable[..., Any]:
+            return lambda *at: jax.jvp(f, at, ds)[1]
+
+        def by_vjp(f: Callable[..., Any]) -> Callable[..., Any]:
+            return lambda *at: product(jax.grad(f, every)(*at), ds)
+
+        def difference(f: Callable[..., Any]) -> Any:
+            return (f(*along(xs, STEP, ds)) - f(*along(xs, -STEP, ds))) / (2 * STEP)
+
+        ways = {"jvp": by_jvp, "vjp": by_vjp} if forward else {"vjp": by_vjp}
+        first = {"difference": difference(scalar)} | {name: way(scalar)(*xs) for name, way in ways.items()}
+        second = {"difference": difference(by_vjp(scalar))}
+        for name, way in ways.items():
+            second |= {f"{name} of {inner}": way(ways[inner](scalar))(*xs) for inner in ways}
+        return {"first": first, "second": second}
+
+    return compute
+
+
+@pytest.mark.parametrize("row", SMOOTH, ids=lambda row: row.name)
+def test_derivatives_to_the_second_order(row):
+    random = np.random.default_rng(5)
+    with jax.enable_x64(True):
+        call, moving = of_differentiable(row, row.cases[0], row.cases[0].cast(np.float64))
+        directions = tuple(random.normal(size=each.shape) for each in moving)
+        found = jax.device_get(derivatives(call, row.gradient == "both")(moving, directions))
+    for order, ways in found.items():
+        expected = ways.pop("difference")
+        for way, value in ways.items():
+            np.testing.assert_allclose(value, expected, rtol=1e-6, atol=1e-6, err_msg=f"{order}: {way}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", SMOOTH, ids=lambda row: row.name)
+def test_check_grads(row):
+    modes = ("fwd", "rev") if row.gradient == "both" else ("rev",)
+    with jax.enable_x64(True):
+        call, moving = of_differentiable(row, row.cases[0], row.cases[0].cast(np.float64))
+        check_grads(jax.jit(call), moving, order=2, modes=modes, atol=2e-4, rtol=2e-4, eps=STEP)
+
+
+@pytest.mark.parametrize("row", [row for row in SMOOTH if row.edges], ids=lambda row: row.name)
+def test_gradients_are_finite_at_the_edges(row):
+    for edge in row.edges:
+        call, moving = of_differentiable(row, edge, edge.cast(np.float32))
+
+        @jax.jit
+        def gradient(*moving: Any, call: Callable[..., Any] = call) -> Any:
+            result, pull = jax.vjp(call, *moving)
+            return pull([jnp.where(jnp.isfinite(leaf), 1, 0).astype(leaf.dtype) for leaf in result])
+
+        for leaf in gradient(*moving):
+            assert np.isfinite(leaf).all(), f"{leaf} at {edge}"

@@ -1,0 +1,102 @@
+"""What all losses share: reductions, weights, masks; and finite on their whole domain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ops.table import LOSSES
+
+each_row = pytest.mark.parametrize("row", LOSSES, ids=lambda row: row.name)
+DOMAINS = [
+    pytest.param(row, one, strategies, id=f"{row.name}-{number}")
+    for row in LOSSES
+    for number, (one, strategies) in enumerate(row.domain)
+]
+
+
+@each_row
+def test_a_masked_example_does_not_exist(row):
+    """Not even as NaN; and so does one of weight 0 that is infinite."""
+    one = row.cases[0]
+    arrays = [jnp.asarray(each) for each in one.cast(np.float32)]
+    op = one.bind(lambda *args, **options: lambda **more: row.op(*args, **options, **more))
+    alone = op(*[each[1:] for each in arrays])(reduction="mean")
+    spoilt = [each.at[0].set(jnp.nan) if each.dtype == jnp.float32 else each for each in arrays]
+    where = jnp.arange(len(arrays[0])) > 0
+
+    def masked(*given: Any) -> Any:
+        return op(*given)(reduction="mean", where=where)
+
+    wrt = row.differentiable(one)
+    value, gradient = jax.jit(jax.value_and_grad(masked, wrt))(*spoilt)
+    np.testing.assert_allclose(value, alone, rtol=1e-6)
+    for leaf in gradient:
+        assert np.isfinite(leaf).all()
+        assert (leaf[0] == 0).all()
+
+
+@each_row
+def test_nothing_left_is_zero(row):
+    one = row.cases[0]
+    arrays = one.cast(np.float32)
+    nothing = np.zeros(len(arrays[0]), bool)
+
+    def loss(how: dict[str, Any], *given: Any) -> Any:
+        args, options = one.fill(given)
+        return row.op(*args, **options, **how, reduction="mean")
+
+    wrt = row.differentiable(one)
+    for how in ({"where": nothing}, {"weights": nothing.astype(np.float32)}):
+        both = jax.jit(jax.value_and_grad(lambda *given, how=how: loss(how, *given), wrt))
+        value, gradient = both(*arrays)
+        assert value == 0
+        assert all((leaf == 0).all() for leaf in gradient)
+
+
+@each_row
+def test_unknown_reduction(row):
+    args, options = row.cases[0].args, row.cases[0].options
+    with pytest.raises(ValueError, match='unknown reduction "means": did you mean "mean"'):
+        row.op(*args, **options, reduction="means")
+
+
+def check_finite(row: Any, one: Any, strategies: Any, examples: int, derandomize: bool) -> None:
+    """Value and gradient are finite whatever the strategies draw."""
+    call = one.bind(row.op)
+    floats = row.differentiable(one)
+
+    @jax.jit
+    def both(*arrays: Any) -> Any:
+        values = call(*arrays)
+        return values, jax.grad(lambda *each: jnp.sum(call(*each)), floats)(*arrays)
+
+    draws = [make(each.shape) for make, each in zip(strategies, one.arrays, strict=True)]
+
+    @settings(
+        max_examples=examples, deadline=None, derandomize=derandomize, suppress_health_check=list(HealthCheck)
+    )
+    @given(st.tuples(*draws))
+    def check(arrays: Any) -> None:
+        values, gradient = both(*arrays)
+        for leaf in (values, *gradient):
+            assert np.isfinite(leaf).all()
+
+    check()
+
+
+@pytest.mark.parametrize(("row", "one", "strategies"), DOMAINS)
+def test_finite_on_the_whole_domain(row, one, strategies):
+    check_finite(row, one, strategies, 200, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("row", "one", "strategies"), DOMAINS)
+def test_finite_on_the_whole_domain_at_length(row, one, strategies):
+    check_finite(row, one, strategies, 1000, False)

@@ -1,0 +1,70 @@
+"""Each op is the same compiled or not, mapped, scanned, rematerialized and on abstract values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ops.row import OpRow
+from ops.table import OPS
+
+TOLERANCE = {"rtol": 3e-6, "atol": 3e-6}
+
+
+def same(found: Any, expected: Any) -> None:
+    """Equal structure, dtypes, shapes and, up to the order of sums, values."""
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for one, two in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert one.dtype == two.dtype
+        np.testing.assert_allclose(np.asarray(one), np.asarray(two), **TOLERANCE)
+
+
+def total(row: OpRow, call: Any) -> Any:
+    """The sum of the differentiable results, as a function of all arrays."""
+
+    def summed(*arrays: Any) -> Any:
+        return sum(jnp.sum(leaf) for leaf in row.graded_of(call(*arrays)))
+
+    return summed
+
+
+@pytest.mark.parametrize("row", OPS, ids=lambda row: row.name)
+def test_the_same_under_every_transform(row):
+    one = row.cases[0]
+    arrays = one.cast(np.float32)
+    call = one.bind(row.op)
+    eager = call(*[jnp.asarray(each) for each in arrays])
+    abstract = jax.eval_shape(call, *arrays)
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), abstract) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), eager
+    )
+    traces = []
+
+    @jax.jit
+    def every_way(*arrays: Any) -> dict[str, Any]:
+        traces.append(1)
+        stacked = [jnp.stack([each, each]) for each in arrays]
+        ways = {
+            "jit": call(*arrays),
+            "vmap": jax.tree.map(lambda leaf: leaf[1], jax.vmap(call)(*stacked)),
+            "scan": jax.tree.map(
+                lambda leaf: leaf[1], jax.lax.scan(lambda carry, xs: (carry, call(*xs)), 0, stacked)[1]
+            ),
+        }
+        if row.gradient != "none":
+            wrt = row.differentiable(one)
+            ways["gradient"] = jax.grad(total(row, call), wrt)(*arrays)
+            ways["remat"] = jax.grad(total(row, jax.checkpoint(call)), wrt)(*arrays)
+        return ways
+
+    found = every_way(*arrays)
+    for way in ("jit", "vmap", "scan"):
+        same(found[way], eager)
+    if row.gradient != "none":
+        same(found["remat"], found["gradient"])
+    every_way(*arrays)
+    assert len(traces) == 1, "a second call compiled again"
