@@ -12,7 +12,7 @@ def key(seed=0):
 
 
 def draw(*shape, seed=0):
-    return jax.random.normal(key(seed), shape)
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), "float32")
 
 
 def classifier():
@@ -51,7 +51,8 @@ def test_any_batch_goes_through_one_model():
     model = classifier()
     state = nn.build(model).init(key(), (1, 6))
     for batch in (1, 2, 7):
-        assert nn.predict(model, state, draw(batch, 6)).shape == (batch, 3)
+        prediction = jax.eval_shape(nn.build(model).apply, state, draw(batch, 6))[0]
+        assert prediction.shape == (batch, 3)
 
 
 def test_jit_grad_vmap():
@@ -231,6 +232,11 @@ class TestMisfits:
         )
         self.fails(message, classifier(), jnp.ones((4, 6)), state=state)
 
+    def test_state_of_another_model(self):
+        state = nn.build(nn.input("x", (None, 6)) | nn.batch_norm()).init(key())
+        message = 'the state has no "dense_0/kernel": it has 2 leaves of other names'
+        self.fails(message, classifier(), jnp.ones((4, 6)), state=state)
+
     def test_state_of_another_size(self):
         other = nn.build(nn.input("x", (None, 7)) | nn.dense(8) | nn.dense(3)).init(key())
         message = (
@@ -300,6 +306,18 @@ class TestMisfits:
             nn.build(nn.input("x", (2, 3)) | layer)
         with pytest.raises(ValueError, match=message):
             nn.build(nn.input("x", (None, 3)) | layer).init(key(), (2, 3))
+
+    @pytest.mark.parametrize(("value", "kind"), [("text", "str"), (None, "NoneType")])
+    def test_a_function_that_returns_no_arrays(self, value, kind):
+        layer = nn.layer(lambda x: value)
+        with pytest.raises(ValueError, match=rf'layer "layer_0" \(test_.*\): must return arrays, got {kind}'):
+            nn.build(nn.input("x", (2, 3)) | layer)
+
+    def test_open_sizes_show_as_open_in_what_an_op_says(self):
+        model = nn.input("x", (None, 3)) | nn.glu()
+        with pytest.raises(ValueError, match=r"even size, got 3 in \(None, 3\)") as caught:
+            nn.build(model)
+        assert not hasattr(caught.value, "__notes__")
 
     def test_a_function_of_traced_values_keeps_the_error_of_jax(self):
         layer = nn.layer(lambda x: x if x.sum() > 0 else -x)

@@ -12,15 +12,16 @@ IMAGE = (None, 8, 9, 4)
 
 
 def draw(*shape, seed=0):
-    return jax.random.normal(jax.random.key(seed), shape)
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), "float32")
 
 
 def built(layer, shape):
-    """A model of one layer, with its state at parameters that are not at their first values."""
+    """A model of one layer, with a state whose parameters are not at their first values."""
     model = nn.input("x", shape) | layer
-    state = nn.build(model).init(jax.random.key(0))
+    init = nn.build(model).init
+    state = init(jax.random.key(0)) if layer.buffers else jax.eval_shape(init, jax.random.key(0))
     leaves, structure = jax.tree.flatten(state.params)
-    moved = [leaf + draw(*leaf.shape, seed=seed + 1) for seed, leaf in enumerate(leaves)]
+    moved = [draw(*leaf.shape, seed=seed + 1) for seed, leaf in enumerate(leaves)]
     return model, state.replace(params=structure.unflatten(moved))
 
 
@@ -270,6 +271,10 @@ def test_custom_layers_of_two_inputs_options_and_keys():
         (
             lambda: nn.layer(abs, params={"w": nn.param(2)}, options={"w": 1}),
             "layer: .* must differ in their names",
+        ),
+        (
+            lambda: nn.layer(lambda x, gain: x, params={"gian": nn.param(2)}),
+            'takes no argument "gian": did you mean "gain"',
         ),
         (
             lambda: nn.layer(abs, needs=("mode",)),

@@ -35,6 +35,10 @@ def test_a_pipe_is_a_call():
         (lambda a, b: 2 - a, lambda a, b: 2 - a),
         (lambda a, b: 2 * b, lambda a, b: 2 * b),
         (lambda a, b: 1 / b, lambda a, b: 1 / b),
+        (lambda a, b: -a, lambda a, b: -a),
+        (lambda a, b: a @ np.ones((3, 2), "float32"), lambda a, b: a @ np.ones((3, 2), "float32")),
+        (lambda a, b: np.ones((2, 2), "float32") @ a, lambda a, b: np.ones((2, 2), "float32") @ a),
+        (lambda a, b: a[:, 1:], lambda a, b: a[:, 1:]),
         (lambda a, b: np.full((1, 3), 2, "float32") * b, lambda a, b: 2 * b),
         (lambda a, b: b - jnp.full((1, 3), 2.0), lambda a, b: b - 2),
     ],
@@ -42,7 +46,7 @@ def test_a_pipe_is_a_call():
 def test_operators(model, expected):
     one = np.array([[1.0, -2.0, 3.0], [4.0, 5.0, -6.0]], "float32")
     two = np.array([[2.0, 3.0, 4.0], [5.0, 6.0, 7.0]], "float32")
-    node = model(nn.input("a", (None, 3)), nn.input("b", (None, 3)))
+    node = model(nn.input("a", (2, 3)), nn.input("b", (2, 3)))
     arguments = {"a": one, "b": two}
     known = {name: arguments[name] for name in str(node).split("Inputs: ")[1].split('"')[1::2]}
     np.testing.assert_allclose(nn.predict(node, empty_state(), known), expected(one, two), rtol=1e-6)
@@ -87,6 +91,14 @@ def test_a_node_is_buildable_and_builds_once():
         ),
         (lambda: x() | (lambda node: 3), r"<lambda> after \| must return a node, got int"),
         (lambda: x() | nn.dense, r"dense: got a node where its own arguments go: write x \| nn.dense\(...\)"),
+        (
+            lambda: nn.build(nn.dense(2)),
+            r"build: needs a node, such as .*, got <dense layer, test_nodes.py:\d+>",
+        ),
+        (
+            lambda: nn.predict(nn.dense(2), None),
+            "predict: needs a node or what build made of one, got <dense layer",
+        ),
         (lambda: x() | nn.relu, r"relu: got a node where its own arguments go"),
         (lambda: nn.dense(2)(jnp.ones((1, 3))), r"dense \(test_nodes.py:\d+\): a layer takes nodes.*predict"),
         (lambda: nn.dense(2)(x(), x()), r"dense \(test_nodes.py:\d+\): takes 1 input\(s\), got 2"),

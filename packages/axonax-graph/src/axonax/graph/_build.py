@@ -33,6 +33,7 @@ def build(model: Node, *, within: Node | None = None) -> Model:
 
     Raises:
         ValueError: a layer does not fit its input, or two layers have one name.
+        TypeError: ``model`` is no node.
 
     >>> from axonax import graph as nn
     >>> init, apply = nn.build(nn.input("x", (None, 3)) | nn.dense(2))
@@ -40,6 +41,8 @@ def build(model: Node, *, within: Node | None = None) -> Model:
     >>> state.params["dense_0"]["kernel"].shape
     (3, 2)
     """
+    if not isinstance(model, Buildable):
+        raise TypeError(f'build: needs a node, such as nn.input("x") | nn.dense(2), got {model!r}')
     if within is None:
         return model.build()
     part = _plan.plan(model, within)
@@ -57,11 +60,17 @@ def predict(model: Buildable | Model, state: ModelState, *inputs: Any) -> Any:
     Returns:
         the value of ``model``.
 
+    Raises:
+        ValueError: the inputs or the state do not fit the model; the text names the layer and its line.
+        TypeError: something that is not a model, a state or an array.
+
     >>> from axonax import graph as nn
     >>> model = nn.input("x", (None, 3)) | nn.dense(2, kernel_initializer="ones")
     >>> nn.predict(model, nn.build(model).init(jax.random.key(0)), jax.numpy.ones((1, 3)))
     Array([[3., 3.]], dtype=float32)
     """
+    if not isinstance(model, Model | Buildable):
+        raise TypeError(f"predict: needs a node or what build made of one, got {model!r}")
     pair = model if isinstance(model, Model) else model.build()
     prediction, _ = pair.apply(state, *inputs)
     return prediction

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from axonax.graph._node import Layer
 from axonax.graph._param import Param
 from axonax.graph._where import builder
+from axonax.tensor.names import suggestion
 
 _NEEDS = frozenset({"train", "key"})
 
@@ -38,7 +40,8 @@ def layer(
         a layer of as many inputs as the function takes.
 
     Raises:
-        ValueError: something else than `param` as a parameter, or another need.
+        ValueError: something else than `param` as a parameter, another need, or a name that the function does
+            not take.
 
     >>> from axonax import graph as nn
     >>> scale = nn.layer(lambda x, gain: x * gain, params={"gain": nn.param(lambda x: x.shape[-1:], "ones")})
@@ -58,6 +61,7 @@ def layer(
     if not _NEEDS.issuperset(needs):
         raise ValueError(f'layer: needs must be among "train" and "key", got {needs!r}')
     title = getattr(function, "__name__", "layer")
+    _check_arguments(title, function, given)
     return Layer(
         op=title if title.isidentifier() and title != "input" else "layer",
         function=function,
@@ -69,3 +73,15 @@ def layer(
         custom=True,
         name=name,
     )
+
+
+def _check_arguments(title: str, function: Callable[..., Any], given: list[str]) -> None:
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError:  # some functions that are not written in Python have none
+        return
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
+        return
+    for name in given:
+        if name not in parameters:
+            raise ValueError(f'layer: {title} takes no argument "{name}": {suggestion(name, parameters)}')

@@ -7,6 +7,7 @@ what differs depends on it and is open as well.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +23,7 @@ Shape = tuple[int | None, ...]
 
 # Divisible by much (so that reshapes and strides go through), too large for kernels to exceed.
 _PROBES = (1680, 3360)
+_OPEN = re.compile("|".join(rf"\b{probe}\b" for probe in _PROBES))
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,9 @@ def infer(plan: Plan, *lanes: Sequence[Any]) -> Facts:
     try:
         jax.eval_shape(trace, list(lanes))
     except ValueError as error:
-        # JAX has put a note about its own frames on the error on its way.
-        raise ValueError(str(error)) from error.__cause__
+        # A new one: JAX has put a note about its own frames on the error on its way.
+        text = str(error) if len(lanes) == 1 else _OPEN.sub("None", str(error))
+        raise ValueError(text) from error.__cause__
     return run.facts
 
 

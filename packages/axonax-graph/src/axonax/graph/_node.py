@@ -73,8 +73,8 @@ class Layer:
 class Node:
     """A layer applied to nodes. Any node is a model: all that leads to it, with its value as the output.
 
-    ``x | layer`` is ``layer(x)``, for any function of a node; nodes add, subtract, multiply and divide with
-    each other and with constants; ``print(node)`` is the table of the model.
+    ``x | layer`` is ``layer(x)``, for any function of a node; ``+ - * / @`` take nodes and constants, an
+    index takes part of the value; ``print(node)`` is the table of the model.
     """
 
     layer: Layer
@@ -119,6 +119,18 @@ class Node:
     def __rtruediv__(self, other: Any) -> Node:
         return _binary("divide", operator.truediv, other, self)
 
+    def __matmul__(self, other: Any) -> Node:
+        return _binary("matmul", operator.matmul, self, other)
+
+    def __rmatmul__(self, other: Any) -> Node:
+        return _binary("matmul", operator.matmul, other, self)
+
+    def __neg__(self) -> Node:
+        return Layer(op="negative", function=operator.neg)(self)
+
+    def __getitem__(self, index: Any) -> Node:
+        return Layer(op="getitem", function=_item, options={"index": index})(self)
+
     def build(self) -> Model:
         """The model as two pure functions, the same two each time (see `build`)."""
         return self._model
@@ -160,7 +172,8 @@ def _from_rows(rows: list[tuple[Layer, tuple[int, ...]]]) -> Node:
 
 
 def _binary(op: str, function: Callable[[Any, Any], Any], left: Any, right: Any) -> Node:
-    return Layer(op=op, function=function, arity=2, check=_broadcasts)(_as_node(left), _as_node(right))
+    check = None if op == "matmul" else _broadcasts
+    return Layer(op=op, function=function, arity=2, check=check)(_as_node(left), _as_node(right))
 
 
 def _as_node(value: Any) -> Node:
@@ -172,6 +185,10 @@ def _as_node(value: Any) -> Node:
 
 def _constant(*, value: Any) -> Any:
     return value
+
+
+def _item(x: Any, *, index: Any) -> Any:
+    return x[index]
 
 
 def _broadcasts(left: jax.ShapeDtypeStruct, right: jax.ShapeDtypeStruct) -> str | None:

@@ -68,6 +68,9 @@ def execute(step: Step, inputs: Sequence[Any], call: Call, shown: str | None = N
         raise ValueError(f"{step}: cannot take input {shown}: {text}") from error
     if layer.buffers:
         result = _keep_buffers(step, result, call)
+    for leaf in jax.tree.leaves(result, is_leaf=lambda each: each is None):
+        if not hasattr(leaf, "dtype") and not isinstance(leaf, bool | int | float | complex):
+            raise ValueError(f"{step}: must return arrays, got {type(leaf).__name__}")
     return layer.policy.cast_output(result)
 
 
@@ -120,7 +123,8 @@ def _leaf(step: Step, name: str, specs: Sequence[Any], leaves: Mapping[str, Any]
     path = step.leaf(name)
     if path not in leaves:
         near = names.suggestion(path, leaves)
-        raise ValueError(f'{step}: the state has no "{path}": {near}')
+        hint = near if near.startswith("did you mean") else f"it has {len(leaves)} leaves of other names"
+        raise ValueError(f'{step}: the state has no "{path}": {hint}')
     have, need = np.shape(leaves[path]), required(step, name, specs, shown)
     if have != need:
         raise ValueError(f"{step}: {name} {have} does not fit input {shown}, which needs {need}")
