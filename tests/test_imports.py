@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ PARTS = ("tensor", "functional", "graph", "optim", "loop")
 LOADED = "import json, sys; print(json.dumps(sorted(sys.modules)))"
 
 
+@functools.cache
 def loaded_by(statement: str) -> set[str]:
     """The modules that a fresh interpreter holds after ``statement``."""
     command = [sys.executable, "-W", "error", "-c", f"{statement}\n{LOADED}"]
