@@ -43,7 +43,7 @@ class Spec:
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     start: int
-    digest: str | None
+    digest: Any  # None in a file of another writer
 
     @property
     def length(self) -> int:
@@ -83,14 +83,14 @@ class Contents:
     """The verified header of a file, and its tensors on demand."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = path
+        self.path = path
         header, start = _read_header(path)
         self.metadata: dict[str, str] = header.pop("__metadata__", {})
         about, digests = self.metadata.pop(_ABOUT, None), self.metadata.pop(_DIGESTS, None)
         if (about is None) != (digests is None):
             raise ValueError(f"{path} is damaged: half of its checksums are gone")
         self.kind, self.keys = self._verified(about)
-        sums: dict[str, str] = self._json(digests) if digests is not None else dict.fromkeys(header, "")
+        sums = dict.fromkeys(header) if digests is None else self._json(digests)
         if set(sums) != set(header):
             odd = ", ".join(sorted(set(sums) ^ set(header)))
             raise ValueError(f"{path} is damaged: tensors and checksums differ in {odd}")
@@ -105,12 +105,12 @@ class Contents:
             ValueError: its bytes do not have the checksum that was written with them.
         """
         spec = self.specs[name]
-        with open(self._path, "rb") as stream:
+        with open(self.path, "rb") as stream:
             stream.seek(spec.start)
             data = bytearray(stream.read(spec.length))
         code = _CODES[spec.dtype.name]
-        if spec.digest and spec.digest != _digest(name, code, spec.shape, data):
-            raise ValueError(f'{self._path} is damaged: tensor "{name}" does not have its checksum')
+        if spec.digest is not None and spec.digest != _digest(name, code, spec.shape, data):
+            raise ValueError(f'{self.path} is damaged: tensor "{name}" does not have its checksum')
         return np.frombuffer(data, spec.dtype).reshape(spec.shape)
 
     def _verified(self, text: str | None) -> tuple[str, dict[str, str]]:
@@ -121,22 +121,22 @@ class Contents:
         digest = about.pop("sha256", None)
         kind, keys = about.get("kind"), about.get("keys")
         if digest != _text_digest(about, self.metadata) or kind is None or not isinstance(keys, dict):
-            raise ValueError(f"{self._path} is damaged: its metadata do not have their checksum")
+            raise ValueError(f"{self.path} is damaged: its metadata do not have their checksum")
         return kind, keys
 
     def _json(self, text: str) -> dict[str, Any]:
         try:
             found = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{self._path} is damaged: its metadata cannot be read: {error}") from error
+            raise ValueError(f"{self.path} is damaged: its metadata cannot be read: {error}") from error
         if not isinstance(found, dict):
-            raise ValueError(f"{self._path} is damaged: its metadata are no table")
+            raise ValueError(f"{self.path} is damaged: its metadata are no table")
         return found
 
-    def _spec(self, name: str, entry: Mapping[str, Any], start: int, digest: str) -> Spec:
+    def _spec(self, name: str, entry: Mapping[str, Any], start: int, digest: Any) -> Spec:
         if entry["dtype"] not in _NAMES:
             raise ValueError(
-                f'{self._path}: tensor "{name}" has the dtype {entry["dtype"]}, which NumPy lacks'
+                f'{self.path}: tensor "{name}" has the dtype {entry["dtype"]}, which NumPy lacks'
             )
         return Spec(
             dtype=jnp.dtype(_NAMES[entry["dtype"]]),

@@ -159,7 +159,11 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def _nested(contents: _safetensors.Contents) -> PyTree:
-    found = trees.unflatten({name: _restore(contents, name) for name in contents.specs})
+    leaves = {name: _restore(contents, name) for name in contents.specs}
+    try:
+        found = trees.unflatten(leaves)
+    except ValueError as error:
+        raise ValueError(f"{contents.path} cannot be read as nested dicts: {error}") from error
     is_state = contents.kind == "ModelState" and set(found) <= {"params", "frozen", "buffers"}
     return ModelState(**found) if is_state else found
 
@@ -208,11 +212,12 @@ def _wrap(data: Any, impl: str) -> Any:
 def _as_numpy(name: str, leaf: Any) -> np.ndarray:
     if _is_key(leaf):
         return np.asarray(jax.random.key_data(leaf))
-    if hasattr(leaf, "dtype"):
-        return np.asarray(leaf)
     if isinstance(leaf, bool | int | float):
         return np.asarray(jnp.asarray(leaf))
-    raise ValueError(f'save: "{name}" must be an array, got {type(leaf).__name__}')
+    dtype = getattr(leaf, "dtype", None)
+    if dtype is None or dtype.kind in "OSUMm":
+        raise ValueError(f'save: "{name}" must be an array of numbers, got {dtype or type(leaf).__name__}')
+    return np.asarray(leaf)
 
 
 def _is_key(leaf: Any) -> bool:

@@ -138,8 +138,8 @@ def partition(tree: PyTree, *patterns: Pattern) -> tuple[PyTree, PyTree]:
     """
     chosen = select(tree, *patterns)
     return (
-        _keep(tree, (), lambda name: name in chosen, bare=False),
-        _keep(tree, (), lambda name: name not in chosen, bare=True),
+        _keep(tree, (), lambda name: name in chosen, bare=False)[0],
+        _keep(tree, (), lambda name: name not in chosen, bare=True)[0],
     )
 
 
@@ -256,19 +256,22 @@ def _is_leaf(node: PyTree) -> bool:
     return jax.tree_util.all_leaves([node])
 
 
-def _keep(node: PyTree, keys: tuple[Any, ...], keep: Callable[[str], bool], *, bare: bool) -> PyTree:
-    """``node`` with only the leaves to keep; ``bare`` keeps the subtrees that have no leaf to begin with."""
+def _keep(
+    node: PyTree, keys: tuple[Any, ...], keep: Callable[[str], bool], *, bare: bool
+) -> tuple[PyTree, bool]:
+    """``node`` with only the leaves to keep, and whether a dict should hold it.
+
+    ``bare`` says so of the subtrees that have no leaf to begin with.
+    """
     if _is_leaf(node):
-        return node if keep(path(keys)) else None
+        return (node, True) if keep(path(keys)) else (None, False)
     children, structure = _children(node)
-    kept = [_keep(child, (*keys, *key), keep, bare=bare) for key, child in children]
+    parts = [_keep(child, (*keys, *key), keep, bare=bare) for key, child in children]
+    stays = any(held for _, held in parts) if parts else bare
     if type(node) is not dict:
-        return structure.unflatten(kept)
-    stays = {}
-    for (key, child), part in zip(children, kept, strict=True):
-        if jax.tree.leaves(part) or (bare and not jax.tree.leaves(child)):
-            stays[key[0].key] = part
-    return {name: stays[name] for name in node if name in stays}
+        return structure.unflatten([part for part, _ in parts]), stays
+    held = {key[0].key: part for (key, _), (part, stay) in zip(children, parts, strict=True) if stay}
+    return {name: held[name] for name in node if name in held}, stays
 
 
 def _merge(left: PyTree, right: PyTree, keys: tuple[Any, ...]) -> PyTree:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from axonax.tensor._moments import moments, narrowed, widened
 
-Axis = int | Sequence[int]
+Axis = int | tuple[int, ...]
 
 
 def softmax(x: ArrayLike, *, axis: Axis = -1, where: ArrayLike | None = None) -> jax.Array:
