@@ -61,7 +61,7 @@ def empty_mean() -> jax.Array:
 
 
 def add_mean(state: jax.Array, mean: Mean) -> jax.Array:
-    """The accumulator with one more batch; both sums are compensated (Knuth's TwoSum)."""
+    """The accumulator with one more batch; both sums carry their rounding error along (Knuth's TwoSum)."""
     total = _two_sum(state[0], state[1], jnp.asarray(mean.total, jnp.float32))
     weight = _two_sum(state[2], state[3], jnp.asarray(mean.weight, jnp.float32))
     return jnp.stack([*total, *weight])
@@ -98,7 +98,10 @@ def _merge(left: jax.Array, right: jax.Array) -> jax.Array:
 
 
 def _two_sum(high: jax.Array, low: jax.Array, value: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """``high + low + value`` as a pair whose second number is below the rounding of the first."""
     total = high + value
     part = total - high
-    error = (high - (total - part)) + (value - part)
-    return total, jnp.where(jnp.isfinite(total), low + error, 0)
+    error = low + ((high - (total - part)) + (value - part))
+    rounded = total + error
+    finite = jnp.isfinite(total)
+    return jnp.where(finite, rounded, total), jnp.where(finite, error - (rounded - total), 0)

@@ -10,7 +10,7 @@ import jax
 
 from axonax.loop import _signature
 from axonax.loop._batch import check_rows, read
-from axonax.loop._loss import LossFunction
+from axonax.loop._loss import LossFunction, check_fit
 from axonax.loop._model import Net, call_init
 from axonax.loop._state import EvalState, TrainState
 from axonax.loop._steps import Outputs, TrainStep
@@ -142,6 +142,7 @@ def model_check(net: Net, loss: LossFunction | None, train: bool) -> Callable[[A
 
         key = jax.random.key(0) if train else None
         prediction = jax.eval_shape(predict, step_state.model_state, parts.inputs, key)
+        check_fit(parts.targets, prediction)
         loss.check_labels(parts.targets, prediction)
 
     return check
