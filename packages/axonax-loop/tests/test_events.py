@@ -9,7 +9,10 @@ import pytest
 
 from axonax import loop
 
+pytestmark = pytest.mark.smoke
+
 STEP = ["iteration_started", "iteration_completed"]
+EPOCH = ["epoch_started", *STEP, *STEP, "epoch_completed"]
 
 
 def counter(**options: Any) -> loop.Loop:
@@ -29,8 +32,7 @@ def recorded(base: loop.Loop, seen: list[str]) -> loop.Loop:
 def test_order_of_a_whole_run(compile: bool) -> None:
     seen: list[str] = []
     result = recorded(counter(compile=compile), seen).run([0, 0], epochs=2)
-    epoch = ["epoch_started", *STEP, *STEP, "epoch_completed"]
-    assert seen == ["started", *epoch, *epoch, "completed"]
+    assert seen == ["started", *EPOCH, *EPOCH, "completed"]
     assert (result.epoch, result.iteration, result.status, int(result.step_state)) == (2, 4, "completed", 4)
 
 
@@ -41,14 +43,20 @@ def halt_at(event: str, halt: Any, count: int) -> Callable[[loop.State], Any]:
 @pytest.mark.parametrize(
     ("event", "halt", "count", "expected", "steps"),
     [
-        ("iteration_completed", loop.HALT_EPOCH, 1, [*STEP, "epoch_halted", "epoch_started", *STEP, *STEP, "epoch_completed", "completed"], 3),
+        ("iteration_completed", loop.HALT_EPOCH, 1, [*STEP, "epoch_halted", *EPOCH, "completed"], 3),
         ("iteration_completed", loop.HALT_LOOP, 1, [*STEP, "epoch_halted", "halted"], 1),
-        ("iteration_started", loop.HALT_EPOCH, 2, [*STEP, "iteration_started", "epoch_halted", "epoch_started", *STEP, *STEP, "epoch_completed", "completed"], 3),
+        (
+            "iteration_started",
+            loop.HALT_EPOCH,
+            2,
+            [*STEP, "iteration_started", "epoch_halted", *EPOCH, "completed"],
+            3,
+        ),
         ("iteration_started", loop.HALT_LOOP, 2, [*STEP, "iteration_started", "epoch_halted", "halted"], 1),
-        ("epoch_started", loop.HALT_EPOCH, 1, ["epoch_halted", "epoch_started", *STEP, *STEP, "epoch_completed", "completed"], 2),
+        ("epoch_started", loop.HALT_EPOCH, 1, ["epoch_halted", *EPOCH, "completed"], 2),
         ("epoch_completed", loop.HALT_LOOP, 1, [*STEP, *STEP, "epoch_completed", "halted"], 2),
     ],
-)  # fmt: skip
+)
 def test_halts(event: str, halt: Any, count: int, expected: list[str], steps: int) -> None:
     seen: list[str] = []
     result = (
