@@ -146,6 +146,8 @@ class OpRow(Row):
     """which leaf of the result gradients are taken of, if not all floats"""
     edges: tuple[Case, ...] = ()
     """where the gradient in float32 must be finite"""
+    smooth: int | None = None
+    """how many of the first cases are off the kinks; all if ``None``"""
     half: bool = True
     """whether float16 and bfloat16 must equal the rounded float32 result"""
 

@@ -89,6 +89,7 @@ def row(name: str, formula: str, oracle: Callable[..., Any], **rest: Any) -> OpR
     given = {
         "cases": cases,
         "edges": (case(EDGES),),
+        "smooth": len(variants),
         "oracle_name": "closed form in float64",
         "peers": "jax.nn, torch",
         **rest,
@@ -186,7 +187,7 @@ ROWS: tuple[OpRow, ...] = (
         "min(max(x / 6 + 1/2, 0), 1)",
         lambda x: np.clip(x / 6 + 0.5, 0, 1),
         bound=Bound(4, absolute=1e-7, reason="x + 3 cancels near -3"),
-        torch="F.hardsigmoid(x)",
+        torch="F.relu6(x + 3) / 6",
     ),
     row(
         "hard_silu",
@@ -244,7 +245,7 @@ ROWS: tuple[OpRow, ...] = (
         torch="F.softmax(x, axis)",
         laws=(nothing_allowed(0.0), masked_by_infinity),
     ),
-    row("softplus", "log(1 + exp(x))", softplus, torch="F.softplus(x, threshold=1e9)"),
+    row("softplus", "log(1 + exp(x))", softplus, torch="F.softplus(x)"),
     row("softsign", "x / (1 + |x|)", lambda x: x / (1 + np.abs(x)), torch="F.softsign(x)"),
     row(
         "sparse_plus",

@@ -86,7 +86,7 @@ ROWS: tuple[OpRow, ...] = (
         wrt=(0, 3, 4),
         graded=0,
         edges=(case(X * 0 + 3, MEAN, VAR, SCALE, OFFSET, train=True),),
-        torch="batch_norm(x, mean, var, scale, offset, train, momentum, eps)",
+        torch="batch_norm(x, mean, var, scale, offset, train=train, momentum=momentum, eps=eps)",
         laws=(far_from_zero(lambda op, x: op(x.T, jnp.zeros(1), jnp.ones(1), train=True)[0].T),),
     ),
     OpRow(
