@@ -82,6 +82,16 @@ def test_jit_grad_vmap():
     assert slope == pytest.approx(float(jnp.linalg.norm(gradients["dense_0"]["kernel"])), rel=0.05)
 
 
+def test_strict_promotion_of_dtypes():
+    model = nn.input("x", (None, 6, 2)) | nn.conv(3, 2, activation="relu") | nn.batch_norm() | nn.max_pool(2)
+    model = (model | nn.flatten() | nn.dropout(0.1) | nn.dense(3, activation="softmax")) * 2.0 + 1
+    with jax.numpy_dtype_promotion("strict"):
+        init, apply = nn.build(model)
+        state = init(key())
+        train = jax.jit(apply, static_argnames="train")
+        assert train(state, draw(2, 6, 2), train=True, key=key(1))[0].shape == (2, 3)
+
+
 def test_eval_shape():
     init, apply = nn.build(classifier())
     state = jax.eval_shape(init, key())

@@ -56,3 +56,4 @@ from axonax.graph._param import Param as Param
 from axonax.graph._param import param as param
 from axonax.graph._pooling import max_pool as max_pool
 from axonax.graph._shape import flatten as flatten
+from axonax.graph._version import __version__ as __version__

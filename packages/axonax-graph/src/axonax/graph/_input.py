@@ -42,13 +42,13 @@ def input(name: str, shape: Sequence[int | None] | None = None, *, dtype: Any = 
     except TypeError:
         raise ValueError(f"input: dtype must be a dtype or None, got {dtype!r}") from None
     options = {"shape": shape, "dtype": kind}
-    return Layer(op="input", function=_no_value, options=options, arity=0, name=name)()
+    return Layer(op="input", function=_given, options=options, arity=0, name=name)()
 
 
 def _is_size(size: Any) -> bool:
     return size is None or (isinstance(size, int) and not isinstance(size, bool) and size > 0)
 
 
-def _no_value(**options: Any) -> Any:
-    """An input has its value from the caller of the model."""
-    raise NotImplementedError
+def _given(x: Any, **declared: Any) -> Any:
+    """The value of an input is what the caller of the model gives."""
+    return x
