@@ -92,6 +92,16 @@ def test_losses_of_features_keep_the_dimensions_of_the_examples(shape):
     assert losses.binary_cross_entropy(y_true, y_pred).shape == got.shape
 
 
+@pytest.mark.parametrize("gap", [1.0, 10.0, 20.0, 40.0, 80.0])
+@pytest.mark.parametrize("from_one_hot", [True, False])
+def test_a_nearly_certain_prediction_has_a_loss_right_to_a_few_ulp(gap, from_one_hot):
+    logits, labels = np.array([[gap, 0.0, 0.0], [gap, gap, 0.0]], np.float32), np.array([0, 1])
+    targets = np.eye(3)[labels] if from_one_hot else labels
+    got = losses.categorical_cross_entropy(targets, logits, from_logits=True)
+    small = np.exp(-np.float64(gap))
+    np.testing.assert_allclose(got, [np.log1p(2 * small), np.log1p(1 + small)], rtol=5e-7)
+
+
 @pytest.mark.parametrize("axis", [0, 1, -2, 2])
 def test_categorical_cross_entropy_takes_any_class_axis(axis):
     logits, labels = RNG.normal(size=(3, 5, 4)), RNG.integers(0, 4, size=(3, 5))

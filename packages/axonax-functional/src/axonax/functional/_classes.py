@@ -83,14 +83,8 @@ def counted(classes: Classes, y_true: Any, where: Any, ignore_index: int | None)
 
 
 def labels(classes: Classes, y_true: Any) -> jax.Array:
-    """Class indices of the shape of the examples, signed; what does not fit is no class either way."""
+    """Class indices of the shape of the examples, as int32; what does not fit is no class either way."""
     return jnp.asarray(y_true).reshape(classes.shape).astype(jnp.int32)
-
-
-def one_hot(classes: Classes, y_true: Any) -> jax.Array:
-    """Booleans of shape ``(*examples, count)``; a row without True where the index is out of range."""
-    # Compared, not gathered: -1 or count must not be an alias of the last class.
-    return jax.nn.one_hot(labels(classes, y_true), classes.count, dtype=bool)
 
 
 def require_in_range(classes: Classes, y_true: Any, where: Any, ignore_index: int | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -68,34 +68,29 @@ def categorical_cross_entropy(
     classes = _classes.describe(_WHO, y_true, y_pred, axis=axis, sparse=sparse)
     kept = _classes.counted(classes, y_true, where, ignore_index)
     _classes.require_in_range(classes, y_true, where, ignore_index)
-    y_pred = jnp.asarray(y_pred)
-    dtype = _examples.floating_dtype(_WHO, jnp.asarray(y_true), y_pred)
-    targets = _targets(classes, y_true, _examples.computing_dtype(dtype))
-    log_p, allowed = _log_probabilities(classes, y_pred, kept, targets.dtype, from_logits)
-    if kept is not None:
-        targets = jnp.where(kept[..., None], targets, 0)
-    scale = _class_weights(classes, class_weights, log_p)
-    smooth = targets * (1 - label_smoothing) + label_smoothing * allowed / jnp.sum(allowed, -1, keepdims=True)
-    values = -jnp.sum(_product(smooth * scale, log_p), axis=-1)
-    if classes.sparse:
-        values = jnp.where(_classes.one_hot(classes, y_true).any(-1), values, jnp.nan)
-    shares = None if class_weights is None else jnp.sum(targets * scale, axis=-1)
+    y_true, y_pred = jnp.asarray(y_true), jnp.asarray(y_pred)
+    dtype = _examples.floating_dtype(_WHO, y_true, y_pred)
+    log_p = _log_probabilities(classes, y_pred, kept, _examples.computing_dtype(dtype), from_logits)
+    class_weights = _class_weights(classes, class_weights, log_p.shifted.dtype)
+    cost = _of_indices if classes.sparse else _of_distributions
+    values, shares = cost(classes, y_true, log_p, class_weights, kept)
+    if label_smoothing > 0:
+        values = (1 - label_smoothing) * values + label_smoothing * _of_uniform(log_p, class_weights)
     return _reduction.reduce(
         _WHO, values, reduction=reduction, weights=weights, kept=kept, dtype=dtype, shares=shares
     )
 
 
-def _targets(classes: _classes.Classes, y_true: Any, dtype: Any) -> jax.Array:
-    """One number a class, ``(*examples, K)``."""
-    if classes.sparse:
-        return _classes.one_hot(classes, y_true).astype(dtype)
-    return jnp.moveaxis(jnp.asarray(y_true), classes.axis, -1).astype(dtype)
+class _LogProbabilities(NamedTuple):
+    """Logarithms of probabilities, ``shifted - normalizer[..., None]``, never formed for all classes."""
+
+    shifted: jax.Array
+    normalizer: jax.Array
 
 
 def _log_probabilities(
     classes: _classes.Classes, y_pred: jax.Array, kept: jax.Array | None, dtype: Any, from_logits: bool
-) -> tuple[jax.Array, jax.Array]:
-    """Logarithms ``(*examples, K)`` of the probabilities, and 1 for each class that is not masked."""
+) -> _LogProbabilities:
     scores = jnp.moveaxis(y_pred, classes.axis, -1)
     floor = float(_examples.limits(scores.dtype).tiny)
     scores = scores.astype(dtype)
@@ -103,10 +98,9 @@ def _log_probabilities(
         # Replaced before the logarithm, a NaN in a masked example reaches neither value nor gradient.
         scores = jnp.where(kept[..., None], scores, 1)
     if not from_logits:
-        return _floored_log(scores, floor), jnp.ones_like(scores)
-    # A logit of +inf is certainty: lowered to the largest finite number it gives 0, not inf - inf.
-    bounded = jnp.minimum(scores, float(_examples.limits(dtype).max))
-    return _log_softmax(bounded), (scores > -jnp.inf).astype(dtype)
+        return _LogProbabilities(_floored_log(scores, floor), jnp.zeros(classes.shape, dtype))
+    shifted = scores - jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True, initial=-jnp.inf))
+    return _LogProbabilities(shifted, _log_sum_exp(shifted))
 
 
 def _floored_log(probabilities: jax.Array, floor: float) -> jax.Array:
@@ -120,30 +114,85 @@ def _floored_log(probabilities: jax.Array, floor: float) -> jax.Array:
     return bounded + jax.lax.stop_gradient(value - bounded)
 
 
-def _log_softmax(logits: jax.Array) -> jax.Array:
-    """The log-softmax over the last dimension, to a few ulp also where the probability is close to 1.
+@jax.custom_jvp
+def _log_sum_exp(shifted: jax.Array) -> jax.Array:
+    """``log sum_c exp(shifted_c)`` over the last dimension, whose largest number is 0.
 
-    With ``log(1 + rest)`` a loss of 1e-9 is not 0: ``exp`` of the largest shifted logit, exactly 1, is taken
-    out of the sum as a constant, so that the gradient stays that of the whole sum.
+    As ``log(1 + rest)``, right to a few ulp also where one class is nearly certain: a loss of 1e-9 is not 0.
     """
-    largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True, initial=-jnp.inf))
-    shifted = logits - largest
-    ones = jax.lax.stop_gradient(shifted == 0).astype(logits.dtype)
-    rest = jnp.sum(jnp.exp(shifted) - ones, axis=-1, keepdims=True)
-    return shifted - jnp.log1p(rest + (jnp.sum(ones, axis=-1, keepdims=True) - 1))
+    largest = shifted == 0
+    rest = jnp.sum(jnp.where(largest, 0, jnp.exp(shifted)), axis=-1)
+    return jnp.log1p(rest + (jnp.sum(largest.astype(shifted.dtype), axis=-1) - 1))
 
 
-def _class_weights(classes: _classes.Classes, class_weights: Any, like: jax.Array) -> jax.Array:
+@_log_sum_exp.defjvp
+def _log_sum_exp_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    # The primal leaves the largest out of the sum, its derivative must not.
+    total = _log_sum_exp(primals[0])
+    return total, jnp.sum(jnp.exp(primals[0] - total[..., None]) * tangents[0], axis=-1)
+
+
+def _of_indices(
+    classes: _classes.Classes,
+    y_true: jax.Array,
+    log_p: _LogProbabilities,
+    class_weights: jax.Array | None,
+    kept: jax.Array | None,
+) -> tuple[jax.Array, jax.Array | None]:
+    """The unsmoothed values, NaN where an index is out of range, and the shares in the mean."""
+    labels = _classes.labels(classes, y_true)
+    valid = (labels >= 0) & (labels < classes.count)
+    index = jnp.where(valid, labels, 0)
+    picked = jnp.take_along_axis(log_p.shifted, index[..., None], axis=-1)[..., 0]
+    values = jnp.where(valid, log_p.normalizer - picked, jnp.nan)
     if class_weights is None:
-        return jnp.ones_like(like)
+        return values, None
+    shares = class_weights[index]
+    return shares * values, shares
+
+
+def _of_distributions(
+    classes: _classes.Classes,
+    y_true: jax.Array,
+    log_p: _LogProbabilities,
+    class_weights: jax.Array | None,
+    kept: jax.Array | None,
+) -> tuple[jax.Array, jax.Array | None]:
+    """The unsmoothed values and the shares in the mean, from one number a class."""
+    targets = jnp.moveaxis(y_true, classes.axis, -1).astype(log_p.shifted.dtype)
+    if kept is not None:
+        targets = jnp.where(kept[..., None], targets, 0)
+    if class_weights is None:
+        return _expectation(targets, log_p), None
+    targets = targets * _along_classes(class_weights, targets)
+    return _expectation(targets, log_p), jnp.sum(targets, axis=-1)
+
+
+def _of_uniform(log_p: _LogProbabilities, class_weights: jax.Array | None) -> jax.Array:
+    """The values against targets of ``1 / K``, K being the number of classes that are not masked."""
+    allowed = (log_p.shifted > -jnp.inf).astype(log_p.shifted.dtype)
+    targets = allowed / jnp.sum(allowed, axis=-1, keepdims=True)
+    if class_weights is not None:
+        targets = targets * _along_classes(class_weights, targets)
+    return _expectation(targets, log_p)
+
+
+def _expectation(targets: jax.Array, log_p: _LogProbabilities) -> jax.Array:
+    """``-sum_c targets_c * log p_c``, in which 0 times -inf is 0."""
+    finite = jnp.where((targets == 0) & (log_p.shifted == -jnp.inf), 0, log_p.shifted)
+    return jnp.sum(targets, axis=-1) * log_p.normalizer - jnp.sum(targets * finite, axis=-1)
+
+
+def _class_weights(classes: _classes.Classes, class_weights: Any, dtype: Any) -> jax.Array | None:
+    if class_weights is None:
+        return None
     found = jnp.asarray(class_weights)
     if found.shape != (classes.count,):
         raise ValueError(
             f"{_WHO}: class_weights must have shape ({classes.count},), one for each class, got {found.shape}"
         )
-    return jnp.broadcast_to(found.astype(like.dtype).reshape((1,) * (like.ndim - 1) + (-1,)), like.shape)
+    return found.astype(dtype)
 
 
-def _product(factors: jax.Array, logs: jax.Array) -> jax.Array:
-    """``factors * logs`` where 0 times -inf is 0."""
-    return factors * jnp.where((factors == 0) & (logs == -jnp.inf), 0, logs)
+def _along_classes(class_weights: jax.Array, like: jax.Array) -> jax.Array:
+    return jnp.broadcast_to(class_weights.reshape((1,) * (like.ndim - 1) + (-1,)), like.shape)
