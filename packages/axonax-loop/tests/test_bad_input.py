@@ -34,18 +34,21 @@ MODEL = (init, apply)
 def named_loss(y_true: Any, y_pred: Any, *, reduction: str = "mean") -> Any:
     """A loss as Axonax's own are: it minds types under jit, and ranges where it sees numbers."""
     assert reduction == "none"
-    y_true = jnp.asarray(y_true)
     if not jnp.issubdtype(y_true.dtype, jnp.integer):
         raise ValueError(f"named_loss: class indices must be integers, got {y_true.dtype}")
     if not isinstance(y_true, jax.core.Tracer) and int(y_true.max()) >= y_pred.shape[-1]:
         raise ValueError(f"named_loss: labels must be below {y_pred.shape[-1]}, got {int(y_true.max())}")
-    return optax.softmax_cross_entropy_with_integer_labels(y_pred, y_true)
+    return optax.softmax_cross_entropy_with_integer_labels(y_pred, jnp.asarray(y_true))
 
 
 def accuracy(*, threshold: float = 0.5) -> Metric:
+    def update(state: Any, y_true: Any, y_pred: Any, *, weights: Any = None, where: Any = None) -> Any:
+        named_loss(y_true, y_pred, reduction="none")
+        return state + threshold
+
     return Metric(
         init=lambda y_true, y_pred: jnp.zeros(()),
-        update=lambda state, y_true, y_pred, *, weights=None, where=None: state + threshold,
+        update=update,
         merge=None,
         compute=lambda state: state,
     )
@@ -295,6 +298,11 @@ def test_an_unknown_output_for_a_metric() -> None:
         ValueError, match='batch 0: unknown output of the step .* "y_predd": did you mean "y_pred"'
     ):
         trainer().metric("accuracy", fields=("y_true", "y_predd")).run([(X, Y)])
+
+
+def test_labels_out_of_range_for_a_metric() -> None:
+    with pytest.raises(ValueError, match="batch 0: named_loss: labels must be below 2, got 2"):
+        loop.evaluator(MODEL).metric("accuracy").run([(X, Y + 1)], init(None, None))
 
 
 def test_an_init_that_takes_nothing() -> None:

@@ -112,19 +112,20 @@ class Engine:
 
     def _prepare(self, batch: Any) -> None:
         loop, recipe = self._loop, self._loop.recipe
+        view = recipe.view(batch)
         if loop.compile:
-            check_arrays(recipe.view(batch))
+            check_arrays(view)
         step_state = recipe.start(self._run.key, batch, self._run.state)
         recipe.check(batch, step_state)
         carry, self._constant = recipe.split(step_state)
         self._program = loop.program(batch, donate=self._donate)
-        self._fresh = _program.fresh_accumulators(recipe, loop.measures, batch, carry, self._constant)
+        if loop.compile:
+            carry = copy_arrays(carry)
+        self._fresh = _program.fresh_accumulators(self._program, view, batch, carry, self._constant)
         self._carry = (carry, self._fresh)
         if loop.compile:
-            carry, self._fresh = copy_arrays(self._carry)
-            self._carry = (carry, copy_arrays(self._fresh))
             self._carry = _program.settle(self._program, self._carry, batch, self._constant)
-            self._fresh = copy_arrays(self._carry[1])
+            self._fresh = self._carry[1]
 
     def _epochs(self, first: Iterator[Any]) -> Iterator[State]:
         self._fire("started")
@@ -251,7 +252,7 @@ class Engine:
             epoch_iteration=self._iteration - self._epoch_base,
             step_state=None if lost else self._loop.recipe.join(carry, self._constant),
             metrics=Metrics(
-                () if lost else self._program.names,
+                self._program.names if accumulators and not lost else (),
                 functools.partial(self._program.compute, accumulators),
                 self._extra,
             ),

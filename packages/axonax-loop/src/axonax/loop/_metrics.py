@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+import numpy as np
+
 from axonax.loop import _signature
 from axonax.loop._mean import Mean, add_mean, compute_mean, empty_mean, mean_metric
 from axonax.tensor import names, plugins
@@ -24,6 +27,7 @@ class Measure:
     metric: Metric
     fields: tuple[str, ...] = FIELDS
     transform: Callable[[Mapping[str, Any]], Sequence[Any]] | None = None
+    named: bool = False
 
     def values(self, outputs: Mapping[str, Any]) -> Sequence[Any]:
         """What the metric gets of a step's outputs.
@@ -52,6 +56,12 @@ class Measure:
         """The value of all batches."""
         return self.metric.compute(state)
 
+    def check_labels(self, state: PyTree, outputs: Mapping[str, Any], targets: PyTree) -> None:
+        """Let a metric by name see concrete targets once, so that it can refuse labels out of range."""
+        if self.named:
+            concrete = jax.tree.map(np.asarray, targets)
+            jax.eval_shape(lambda rest: self.update(state, {**rest, "y_true": concrete}), dict(outputs))
+
 
 @dataclass(frozen=True, kw_only=True)
 class LossMeasure:
@@ -71,6 +81,9 @@ class LossMeasure:
         """The mean of all batches."""
         return compute_mean(state)
 
+    def check_labels(self, state: PyTree, outputs: Mapping[str, Any], targets: PyTree) -> None:
+        """Nothing: the loss has seen the targets before."""
+
 
 def resolve_metric(
     metric: Any,
@@ -87,6 +100,7 @@ def resolve_metric(
     """
     if options and not isinstance(metric, str):
         raise ValueError(f"metric: options ({', '.join(options)}) go with a metric given by name")
+    named = isinstance(metric, str)
     if isinstance(metric, str):
         name = name or metric
         metric = _by_name(metric, options)
@@ -102,7 +116,7 @@ def resolve_metric(
         raise ValueError("metric: a Metric or function without a name of its own needs name=")
     if not isinstance(metric, Metric):
         metric = mean_metric(metric, name)
-    return Measure(name=name, metric=metric, fields=tuple(fields), transform=transform)
+    return Measure(name=name, metric=metric, fields=tuple(fields), transform=transform, named=named)
 
 
 def _by_name(name: str, options: Mapping[str, Any]) -> Metric:

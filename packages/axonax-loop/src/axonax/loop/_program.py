@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from axonax.loop._batch import Signature, check_like
+from axonax.loop._batch import Batch, Signature, check_like
 from axonax.loop._metrics import LossMeasure, Measure
 from axonax.loop._recipe import Recipe
 from axonax.tensor import trees
@@ -20,11 +20,21 @@ Carry = tuple[PyTree, tuple[PyTree, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """``step((carry, accumulators), batch, constant)``, and the values of its accumulators by name."""
+    """``step((carry, accumulators), batch, constant)`` and the values of its accumulators by name.
+
+    ``outputs(batch, carry, constant)`` are the shapes of what a step gives to metrics; ``None`` where steps
+    are not compiled.
+    """
 
     step: Callable[[Carry, Any, PyTree], Carry]
     compute: Callable[[tuple[PyTree, ...]], dict[str, Any]]
-    names: tuple[str, ...]
+    outputs: Callable[..., Any] | None
+    measures: tuple[Measure | LossMeasure, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the metrics, the loss first."""
+        return tuple(measure.name for measure in self.measures)
 
 
 def make_program(
@@ -42,28 +52,39 @@ def make_program(
         if first is not None:
             check_like(first, recipe.view(batch))
         state, outputs = recipe.update(batch, carry[0], constant)
-        pairs = zip(measures, carry[1], strict=True)
+        accumulators = carry[1] or tuple(measure.init(outputs) for measure in measures)
+        pairs = zip(measures, accumulators, strict=True)
         return state, tuple(measure.update(part, outputs) for measure, part in pairs)
 
     def compute(accumulators: tuple[PyTree, ...]) -> dict[str, Any]:
         pairs = zip(measures, accumulators, strict=True)
         return {measure.name: measure.compute(part) for measure, part in pairs}
 
-    names = tuple(measure.name for measure in measures)
+    def outputs(batch: Any, carry: PyTree, constant: PyTree) -> Any:
+        return recipe.update(batch, carry, constant)[1]
+
     if not compile:
-        return Program(step=step, compute=compute, names=names)
-    jitted = jax.jit(step, donate_argnums=0) if donate else jax.jit(step)
-    return Program(step=jitted, compute=jax.jit(compute), names=names)
+        return Program(step=step, compute=compute, outputs=None, measures=tuple(measures))
+    return Program(
+        step=jax.jit(step, donate_argnums=0) if donate else jax.jit(step),
+        compute=jax.jit(compute),
+        outputs=jax.jit(outputs).eval_shape,
+        measures=tuple(measures),
+    )
 
 
 def fresh_accumulators(
-    recipe: Recipe, measures: Sequence[Measure | LossMeasure], batch: Any, carry: PyTree, constant: PyTree
+    program: Program, view: Any, batch: Any, carry: PyTree, constant: PyTree
 ) -> tuple[PyTree, ...]:
-    """The accumulators of no batches."""
-    if not measures:
+    """The accumulators of no batches; the first step makes them where none can be made without it."""
+    if program.outputs is None or not program.measures:
         return ()
-    _, outputs = jax.eval_shape(recipe.update, batch, carry, constant)
-    return tuple(jax.tree.map(jnp.asarray, measure.init(outputs)) for measure in measures)
+    outputs = program.outputs(batch, carry, constant)
+    fresh = tuple(jax.tree.map(jnp.asarray, measure.init(outputs)) for measure in program.measures)
+    if isinstance(view, Batch):
+        for measure, state in zip(program.measures, fresh, strict=True):
+            measure.check_labels(state, outputs, view.targets)
+    return fresh
 
 
 def settle(program: Program, carry: Carry, batch: Any, constant: PyTree) -> Carry:

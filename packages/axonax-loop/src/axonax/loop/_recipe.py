@@ -131,17 +131,19 @@ def plain_recipe(step: Callable[[Any, PyTree], PyTree], init: Callable[..., PyTr
 def model_check(net: Net, loss: LossFunction | None, train: bool) -> Callable[[Any, PyTree], None]:
     """The check of a first batch against a model: shapes, rows, and labels where a named loss minds them."""
 
+    def predict(state: PyTree, inputs: PyTree, key: Any) -> PyTree:
+        return net.apply(state, inputs, train=train, key=key)[0]
+
+    # For its cache of shapes alone: a validation after each epoch must not trace the model again.
+    jitted: Any = jax.jit(predict)
+
     def check(batch: Any, step_state: TrainState | EvalState) -> None:
         parts = read(batch)
         check_rows(parts)
         if loss is None:
             return
-
-        def predict(state: PyTree, inputs: PyTree, key: Any) -> PyTree:
-            return net.apply(state, inputs, train=train, key=key)[0]
-
         key = jax.random.key(0) if train else None
-        prediction = jax.eval_shape(predict, step_state.model_state, parts.inputs, key)
+        prediction = jitted.eval_shape(step_state.model_state, parts.inputs, key)
         check_fit(parts.targets, prediction)
         loss.check_labels(parts.targets, prediction)
 
