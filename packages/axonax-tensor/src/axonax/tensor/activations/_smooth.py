@@ -6,6 +6,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from axonax.tensor._moments import narrowed, widened
@@ -26,7 +27,7 @@ def sigmoid(x: ArrayLike) -> jax.Array:
     >>> sigmoid(jnp.array([0.0])).tolist()
     [0.5]
     """
-    return jax.nn.sigmoid(x)
+    return narrowed(jax.nn.sigmoid(widened(x)), x)
 
 
 def log_sigmoid(x: ArrayLike) -> jax.Array:
@@ -77,7 +78,8 @@ def squareplus(x: ArrayLike, *, b: ArrayLike = 4.0) -> jax.Array:
     b = jnp.asarray(b, wide.dtype)
     root = jnp.hypot(wide, jnp.sqrt(b))
     # Where x is negative, the sum of the formula cancels; its conjugate does not.
-    result = jnp.where(wide > 0, (wide + root) / 2, b / (2 * (root - jnp.minimum(wide, 0))))
+    conjugate = jnp.maximum(2 * (root - jnp.minimum(wide, 0)), np.finfo(np.float32).tiny)
+    result = jnp.where(wide > 0, (wide + root) / 2, b / conjugate)
     return narrowed(result, x)
 
 
@@ -89,7 +91,7 @@ def silu(x: ArrayLike) -> jax.Array:
     >>> silu(jnp.array([0.0])).tolist()
     [0.0]
     """
-    return jax.nn.silu(x)
+    return narrowed(jax.nn.silu(widened(x)), x)
 
 
 def mish(x: ArrayLike) -> jax.Array:

@@ -1,0 +1,142 @@
+"""Updates of parameters, and hyperparameters that are read and set while training."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from axonax.tensor import updates
+from axonax.tensor.updates import GroupsState, LiveState
+
+
+class InjectHyperparamsState(NamedTuple):
+    """As ``optax.inject_hyperparams`` makes it."""
+
+    count: Any
+    hyperparams: dict[str, Any]
+    inner_state: Any
+
+
+def live(**values):
+    return LiveState(
+        step=jnp.zeros((), jnp.int32),
+        values=jnp.array(list(values.values()), jnp.float32),
+        overrides=jnp.full(len(values), jnp.nan),
+        inner={"moment": jnp.zeros(3)},
+        names=tuple(values),
+    )
+
+
+INJECTED = InjectHyperparamsState(
+    jnp.zeros((), jnp.int32), {"learning_rate": jnp.float32(0.1), "b1": 0.9}, ()
+)
+
+
+def numbers(found):
+    return {name: round(float(value), 6) for name, value in found.items()}
+
+
+def test_apply_updates_keeps_dtypes_and_skips_none():
+    params = {"w": jnp.ones(2, jnp.bfloat16), "n": np.ones(2, np.float16), "still": jnp.ones(1)}
+    new = updates.apply_updates(
+        params, {"w": jnp.full(2, 1e-3), "n": jnp.ones(2, jnp.bfloat16), "still": None}
+    )
+    assert {name: leaf.dtype.name for name, leaf in new.items()} == {
+        "w": "bfloat16",
+        "n": "float16",
+        "still": "float32",
+    }
+    np.testing.assert_array_equal(new["n"], 2)
+    np.testing.assert_array_equal(new["still"], 1)
+    exact = updates.apply_updates(jnp.asarray(256.0, jnp.bfloat16), jnp.float32(1.5))
+    assert exact == jnp.asarray(257.5, jnp.float32).astype(jnp.bfloat16)
+
+
+def test_hyperparams_are_found_wherever_they_stand():
+    assert numbers(updates.hyperparams(live(learning_rate=0.1, b1=0.9))) == {"learning_rate": 0.1, "b1": 0.9}
+    assert numbers(updates.hyperparams((INJECTED, {"inner": ()}))) == {"learning_rate": 0.1, "b1": 0.9}
+    assert updates.hyperparams(({"moment": jnp.zeros(2)}, ())) == {}
+    chain = (live(decay=0.1), live(decay=0.2, eps=1.0), live(decay=0.3))
+    assert numbers(updates.hyperparams(chain)) == {"decay": 0.1, "decay_1": 0.2, "eps": 1.0, "decay_2": 0.3}
+
+
+def test_a_set_value_overrides_until_none():
+    state = updates.with_hyperparams(live(learning_rate=0.1, b1=0.9), learning_rate=0.5)
+    assert numbers(updates.hyperparams(state)) == {"learning_rate": 0.5, "b1": 0.9}
+    np.testing.assert_allclose(state.overrides, [0.5, np.nan])
+    ended = updates.with_hyperparams(state, learning_rate=None)
+    assert np.isnan(ended.overrides).all()
+    assert numbers(updates.hyperparams(ended)) == {"learning_rate": 0.5, "b1": 0.9}
+
+
+def test_numbered_names_are_set_alone():
+    chain = updates.with_hyperparams((live(decay=0.1), live(decay=0.2)), decay_1=0.7)
+    assert numbers(updates.hyperparams(chain)) == {"decay": 0.1, "decay_1": 0.7}
+
+
+def test_optax_states_are_set_in_their_dtype():
+    state = updates.with_hyperparams(INJECTED, learning_rate=1)
+    assert isinstance(state, InjectHyperparamsState)
+    assert state.hyperparams["learning_rate"].dtype == jnp.float32
+    assert numbers(updates.hyperparams(state)) == {"learning_rate": 1.0, "b1": 0.9}
+
+
+def test_setting_never_compiles_again():
+    traced = []
+
+    @jax.jit
+    def step(state):
+        traced.append(1)
+        return updates.hyperparams(state)["learning_rate"] * 2
+
+    state = live(learning_rate=0.1)
+    for value in (0.25, 3, None, np.float64(0.5), jnp.float32(2)):
+        state = updates.with_hyperparams(state, learning_rate=value)
+        step(state)
+    assert len(traced) == 1
+    assert step(state) == 4
+
+
+def test_setting_works_inside_jit_vmap_and_scan():
+    state = live(learning_rate=0.1, b1=0.9)
+    rates = jnp.array([0.2, 0.3])
+    set_rate = jax.jit(lambda rate: updates.with_hyperparams(state, learning_rate=rate))
+    np.testing.assert_allclose(updates.hyperparams(set_rate(0.7))["learning_rate"], 0.7)
+    several = jax.vmap(set_rate)(rates)
+    np.testing.assert_allclose(updates.hyperparams(several)["learning_rate"], rates)
+    np.testing.assert_allclose(updates.hyperparams(several)["b1"], [0.9, 0.9])
+    _, seen = jax.lax.scan(
+        lambda carry, rate: (updates.with_hyperparams(carry, learning_rate=rate), carry.values[0]),
+        state,
+        rates,
+    )
+    np.testing.assert_allclose(seen, [0.1, 0.2])
+
+
+def test_groups_are_read_and_set_by_label():
+    state = GroupsState(
+        groups={"**/bias": live(learning_rate=0.1), "default": live(learning_rate=0.2, b1=0.9)}
+    )
+    found = updates.hyperparams(state)
+    assert {label: numbers(group) for label, group in found.items()} == {
+        "**/bias": {"learning_rate": 0.1},
+        "default": {"learning_rate": 0.2, "b1": 0.9},
+    }
+    everywhere = updates.hyperparams(updates.with_hyperparams((state,), learning_rate=0.5))
+    assert [round(float(group["learning_rate"]), 6) for group in everywhere.values()] == [0.5, 0.5]
+    one = updates.hyperparams(updates.with_hyperparams(state, **{"**/bias": {"learning_rate": 0.5}}))
+    assert [round(float(group["learning_rate"]), 6) for group in one.values()] == [0.5, 0.2]
+    mixed = updates.with_hyperparams(state, b1=0.5, **{"default": {"learning_rate": 0.7}})
+    assert numbers(updates.hyperparams(mixed)["default"]) == {"learning_rate": 0.7, "b1": 0.5}
+
+
+@pytest.mark.parametrize(
+    "state", [live(learning_rate=0.1), INJECTED, GroupsState(groups={"default": live(learning_rate=0.1)})]
+)
+def test_an_unknown_name_lists_near_matches(state):
+    with pytest.raises(
+        ValueError, match='unknown hyperparameter "learning_rat": did you mean "learning_rate"'
+    ):
+        updates.with_hyperparams(state, learning_rat=1)
