@@ -57,3 +57,15 @@ def worst(found: list[np.ndarray], expected: list[np.ndarray], bound: Bound = NO
         (float(ulps(got, want, bound).max(initial=0.0)) for got, want in zip(found, expected, strict=True)),
         default=0.0,
     )
+
+
+def worst_of_largest(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
+    """The largest error in units of the last place of the largest result: for sums, whose terms cancel."""
+    errors = [0.0]
+    for got, want in zip(found, expected, strict=True):
+        finite = np.isfinite(want)
+        if finite.any():
+            info, top = jnp.finfo(got.dtype), np.abs(want[finite]).max()
+            spacing = np.ldexp(1.0, max(int(np.frexp(top)[1]) - 1, int(info.minexp)) - info.nmant)
+            errors.append(float(np.abs(got.astype(np.float64)[finite] - want[finite]).max() / spacing))
+    return max(errors)

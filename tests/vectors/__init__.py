@@ -1,0 +1,1 @@
+"""Conformance vectors in a folder outside the repository, run through one adapter."""

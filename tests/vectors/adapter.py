@@ -1,0 +1,226 @@
+"""Each operation of the vectors in our names and layouts: channels last, ``(*window, in, out)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from axonax.functional import losses, metrics
+from axonax.tensor import activations, initializers, layers
+
+NOT_YET = {
+    "layers": (
+        "adaptive_avg_pool adaptive_lp_pool adaptive_max_pool avg_pool bilinear blur_pool conv_lstm "
+        "conv_transpose depthwise_conv embedding feature_alpha_dropout global_avg_pool global_lp_pool "
+        "global_max_pool group_norm gru instance_norm lp_pool lstm pad reshape resize rms_norm "
+        "separable_conv2d separable_conv3d split transpose"
+    ),
+    "losses": (
+        "categorical_hinge connectionist_temporal_classification cosine_similarity hinge huber kl_divergence "
+        "log_cosh margin_ranking mean_absolute_error poisson soft_margin"
+    ),
+    "metrics": (
+        "false_negatives false_positives mean_absolute_error precision recall sensitivity specificity "
+        "top_k_accuracy true_negatives true_positives running_mean sum"
+    ),
+}
+"""Our names of operations that the vectors have and we do not, as yet."""
+
+RENAMED = {
+    "losses.apply_label_smoothing": "losses.label_smoothing",
+    "metrics.top_k_categorical_accuracy": "metrics.top_k_accuracy",
+    "metrics.running_average": "metrics.running_mean",
+    "metrics.running_average_step": "metrics.running_mean",
+    "metrics.running_sum": "metrics.sum",
+    "metrics.running_sum_step": "metrics.sum",
+    "quantization.from_tensor": "layers.quantize",
+    "quantization.weight_only_quantized_dense": "layers.quantized_dense",
+}
+"""Our names of operations that are called otherwise here."""
+
+ELSEWHERE = {
+    "layers.add": "axonax.graph: arithmetic on nodes",
+    "layers.subtract": "axonax.graph: arithmetic on nodes",
+    "layers.mask": "plain comparison: tokens != eos_token",
+    "shapes": "axonax.graph infers shapes by tracing: no function of shapes alone",
+}
+"""What no function of these packages is for, and where it is instead."""
+
+MODULES = {"activations": activations, "initializers": initializers, "layers": layers, "losses": losses,
+           "metrics": metrics}  # fmt: skip
+
+
+def our_name(op: str) -> str:
+    return RENAMED.get(op, op)
+
+
+def exists(name: str) -> bool:
+    area, _, op = name.partition(".")
+    return hasattr(MODULES.get(area), op)
+
+
+def first_to_last(x: Any) -> Any:
+    return np.moveaxis(np.asarray(x), 1, -1)
+
+
+def last_to_first(x: Any) -> Any:
+    return jnp.moveaxis(x, -1, 1)
+
+
+def kernel_to_last(kernel: Any) -> Any:
+    """``(out, in, *window)`` to ``(*window, in, out)``."""
+    return np.moveaxis(np.asarray(kernel), (1, 0), (-2, -1))
+
+
+def options(kwargs: dict[str, Any], **names: str) -> dict[str, Any]:
+    """The options by our names, lists as tuples."""
+    given = {
+        names.get(name, name): value for name, value in kwargs.items() if name not in ("channels", "mode")
+    }
+    return {name: _tuples(value) for name, value in given.items()}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
+
+
+def activation(op: Callable[..., Any]) -> Callable[..., Any]:
+    def call(x: Any, **kwargs: Any) -> Any:
+        return op(x, **kwargs)
+
+    return call
+
+
+def leaky_relu(x: Any, **kwargs: Any) -> Any:
+    return activations.leaky_relu(x, **options(kwargs, alpha="negative_slope"))
+
+
+def log_sumexp(x: Any, **kwargs: Any) -> Any:
+    """The axis stays, by Axon's convention."""
+    return activations.logsumexp(x, keepdims=True, **kwargs)
+
+
+def dense(x: Any, kernel: Any, bias: Any = None) -> Any:
+    return layers.dense(x, kernel, _full_bias(bias, kernel))
+
+
+def _full_bias(bias: Any, kernel: Any) -> Any:
+    return None if bias is None else jnp.broadcast_to(jnp.asarray(bias, kernel.dtype), kernel.shape[-1:])
+
+
+def conv(x: Any, kernel: Any, bias: Any = None, **kwargs: Any) -> Any:
+    first = kwargs.get("channels", "last") == "first"
+    if first:
+        x, kernel = first_to_last(x), kernel_to_last(kernel)
+    given = options(kwargs, feature_group_size="groups", batch_group_size="batch_groups")
+    found = layers.conv(x, kernel, _full_bias(bias, kernel), **given)
+    return last_to_first(found) if first else found
+
+
+def max_pool(x: Any, **kwargs: Any) -> Any:
+    first = kwargs.get("channels", "last") == "first"
+    given = options(kwargs, kernel_size="window", window_dilations="dilation")
+    given.setdefault("window", 1)
+    found = layers.max_pool(first_to_last(x) if first else x, **given)
+    return last_to_first(found) if first else found
+
+
+def batch_norm(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, **kwargs: Any) -> Any:
+    """With Axon's default: a tenth of the old statistics is kept."""
+    train = kwargs.get("mode") == "train"
+    given = {"momentum": 0.1, **options(kwargs, epsilon="eps", channel_index="axis")}
+    y, mean, var = layers.batch_norm(x, mean, var, gamma, beta, train=train, **given)
+    return (y, {"mean": mean, "var": var}) if train else y
+
+
+def layer_norm(x: Any, gamma: Any, beta: Any, **kwargs: Any) -> Any:
+    return layers.layer_norm(x, gamma, beta, **options(kwargs, epsilon="eps", channel_index="axis"))
+
+
+def dropping(op: Callable[..., Any]) -> Callable[..., Any]:
+    def call(x: Any, key: Any, *, rate: float = 0.5, mode: str = "inference") -> Any:
+        return (op(x, rate, key=key), None) if mode == "train" else op(x, rate)
+
+    return call
+
+
+def loss(op: Callable[..., Any]) -> Callable[..., Any]:
+    def call(y_true: Any, y_pred: Any, **kwargs: Any) -> Any:
+        if "class_weights" in kwargs:
+            kwargs["class_weights"] = np.asarray(kwargs["class_weights"], np.float32)
+        return op(y_true, y_pred, **kwargs)
+
+    return call
+
+
+def accuracy(y_true: Any, y_pred: Any, **kwargs: Any) -> Any:
+    """``from_logits`` matters for binary labels alone."""
+    return metrics.accuracy(**kwargs)(y_true, y_pred)
+
+
+def initializer(factory: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*, shape: Any, dtype: str = "f32", seed: int = 0, **kwargs: Any) -> Any:
+        spread = kwargs.pop("scale", None)
+        if spread is not None:
+            kwargs |= _scale(factory.__name__, spread)
+        dtypes = {"f32": jnp.float32, "bf16": jnp.bfloat16, "f16": jnp.float16}
+        # The numbers of the vectors are those of threefry before it could be partitioned.
+        with jax.threefry_partitionable(False):
+            return factory(**kwargs)(jax.random.key(seed), tuple(shape), dtypes[dtype])
+
+    return call
+
+
+def _scale(name: str, scale: float) -> dict[str, float]:
+    """Axon's one ``scale`` in our options."""
+    if name == "uniform":
+        return {"low": -scale, "high": scale}
+    return {"stddev": scale} if name == "normal" else {"scale": scale}
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "activations.leaky_relu": leaky_relu,
+    "activations.log_sumexp": log_sumexp,
+    "layers.batch_norm": batch_norm,
+    "layers.bias": layers.bias,
+    "layers.conv": conv,
+    "layers.dense": dense,
+    "layers.dropout": dropping(layers.dropout),
+    "layers.flatten": layers.flatten,
+    "layers.layer_norm": layer_norm,
+    "layers.max_pool": max_pool,
+    "layers.spatial_dropout": dropping(layers.spatial_dropout),
+    "losses.binary_cross_entropy": loss(losses.binary_cross_entropy),
+    "losses.categorical_cross_entropy": loss(losses.categorical_cross_entropy),
+    "losses.mean_squared_error": loss(losses.mean_squared_error),
+    "metrics.accuracy": accuracy,
+    "nx.transpose": lambda x, axes=None: jnp.transpose(x, axes),
+}
+
+
+def operation(op: str) -> Callable[..., Any] | None:
+    """What runs an operation of the vectors, or ``None``."""
+    if op in OPERATIONS:
+        return OPERATIONS[op]
+    area, _, name = op.partition(".")
+    if area == "activations" and exists(op):
+        return activation(getattr(activations, name))
+    if area == "initializers" and exists(op):
+        return initializer(getattr(initializers, name))
+    return None
+
+
+def missing(op: str) -> str:
+    """Why nothing runs an operation; ``""`` if nothing explains it."""
+    area = op.partition(".")[0]
+    name = our_name(op)
+    home, _, short = name.partition(".")
+    if area in ELSEWHERE or op in ELSEWHERE:
+        return ELSEWHERE.get(op) or ELSEWHERE[area]
+    if short in NOT_YET.get(home, "").split() or area == "quantization" or short == "label_smoothing":
+        return f"no {name} yet"
+    return ""

@@ -1,0 +1,69 @@
+"""Where we differ from Axon on purpose: by operation and option, with the reason and OUR expected value."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ops import rows_layers_windows as windows
+
+from vectors import adapter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """One difference."""
+
+    op: str
+    """its name, or a pattern of names"""
+    applies: Callable[[dict[str, Any]], bool]
+    """whether a case, as it is written, is one of them"""
+    reason: str
+    expected: Callable[..., Any]
+    """our value from an independent source, of its inputs and options; or what we raise"""
+
+
+def _strided_same(case: dict[str, Any]) -> bool:
+    return case["kind"] == "numeric" and case["kwargs"].get("padding") == "same"
+
+
+def _conv(x: Any, kernel: Any, bias: Any = 0.0, **kwargs: Any) -> np.ndarray:
+    if kwargs.get("channels") == "first":
+        x, kernel = adapter.first_to_last(x), adapter.kernel_to_last(kernel)
+    found = windows.conv(x, kernel, bias, **adapter.options(kwargs, feature_group_size="groups"))
+    return np.moveaxis(found, -1, 1) if kwargs.get("channels") == "first" else found
+
+
+def _max_pool(x: Any, **kwargs: Any) -> np.ndarray:
+    x = adapter.first_to_last(x) if kwargs.get("channels") == "first" else x
+    found = windows.max_pool(x, **adapter.options(kwargs, kernel_size="window", window_dilations="dilation"))
+    return np.moveaxis(found, -1, 1) if kwargs.get("channels") == "first" else found
+
+
+_SAME = "same padding takes the stride into account, as in XLA, JAX and TensorFlow"
+
+POLICIES: tuple[Policy, ...] = (
+    Policy(op="layers.conv", applies=_strided_same, reason=_SAME, expected=_conv),
+    Policy(op="layers.max_pool", applies=_strided_same, reason=_SAME, expected=_max_pool),
+    Policy(
+        op="layers.dense",
+        applies=lambda case: case["kind"] == "raises" and len(case["inputs"][0]["shape"]) == 1,
+        reason="one example without a batch axis is a product like any other, as in jax.numpy.matmul",
+        expected=lambda x, kernel, bias: x @ kernel + bias,
+    ),
+    Policy(
+        op="initializers.*",
+        applies=lambda case: case["kind"] == "distribution" and len(case["kwargs"]["shape"]) < 2,
+        reason="a vector has no fan in and out: jax.nn.initializers and Flax refuse it too",
+        expected=lambda **kwargs: ValueError,
+    ),
+)
+
+
+def policy_of(case: dict[str, Any]) -> Policy | None:
+    """The difference that a case is an instance of."""
+    found = [each for each in POLICIES if fnmatch.fnmatch(case["op"], each.op) and each.applies(case)]
+    return found[0] if found else None

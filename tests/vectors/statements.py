@@ -1,0 +1,231 @@
+"""The sentences of the vectors as tests, and those whose operation is not there yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ops import rows_initializers as draws
+
+from axonax.functional import losses
+from axonax.tensor import activations, initializers, layers
+
+X = jnp.array([[1.0, 2.0, 0.5], [-1.0, 0.25, 3.0]])
+
+
+def log_sumexp_keeps_axis() -> None:
+    assert activations.logsumexp(X, keepdims=True).shape == (2, 1)
+
+
+def softmax_axis_default() -> None:
+    np.testing.assert_allclose(activations.softmax(X).sum(-1), [1, 1], rtol=1e-6)
+    np.testing.assert_allclose(jnp.exp(activations.log_softmax(X)).sum(-1), [1, 1], rtol=1e-6)
+
+
+def softmax_bad_axis() -> None:
+    for op in (activations.softmax, activations.log_softmax):
+        with pytest.raises(ValueError, match="axis 2 is out of bounds"):
+            op(X, axis=2)
+
+
+def celu_alpha_zero() -> None:
+    with pytest.raises(ValueError, match="alpha must not be 0"):
+        activations.celu(X, alpha=0)
+
+
+def relu_grad_zero() -> None:
+    assert jax.grad(activations.relu)(0.0) == 0
+
+
+def fan_rule() -> None:
+    shape = (3, 3, 8, 24)
+    for mode, fan in (("fan_in", 72), ("fan_out", 216)):
+        drawn = initializers.variance_scaling(mode=mode)(jax.random.key(0), shape, jnp.float32)
+        np.testing.assert_allclose(np.var(drawn), 1 / fan, rtol=0.1)
+
+
+def uniform_bound() -> None:
+    drawn = initializers.lecun_uniform()(jax.random.key(0), (100, 300), jnp.float32)
+    np.testing.assert_allclose(np.abs(drawn).max(), np.sqrt(3 / 100), rtol=1e-3)
+
+
+def normal_sigma() -> None:
+    drawn = initializers.variance_scaling()(jax.random.key(0), draws.MATRIX, jnp.float32)
+    draws.normal(np.sqrt(1 / draws.MATRIX[0]))(np.asarray(drawn, np.float64))
+
+
+def vs_default() -> None:
+    drawn = initializers.by_name("variance_scaling")(jax.random.key(1), draws.MATRIX, jnp.float32)
+    draws.normal(np.sqrt(1 / draws.MATRIX[0]))(np.asarray(drawn, np.float64))
+
+
+def he() -> None:
+    for factory, distribution in (
+        (initializers.he_uniform, "uniform"),
+        (initializers.he_normal, "truncated"),
+    ):
+        drawn = factory()(jax.random.key(0), draws.MATRIX, jnp.float32)
+        draws.of_variance(distribution, 2 / draws.MATRIX[0])(np.asarray(drawn, np.float64))
+
+
+def normal_default() -> None:
+    drawn = initializers.normal()(jax.random.key(0), draws.MATRIX, jnp.float32)
+    draws.normal(0.01)(np.asarray(drawn, np.float64))
+
+
+def orthogonal_tall() -> None:
+    draws.orthonormal()(np.asarray(initializers.orthogonal()(jax.random.key(0), (1, 2, 3, 4, 5)), np.float64))
+
+
+def orthogonal_wide() -> None:
+    draws.orthonormal()(np.asarray(initializers.orthogonal()(jax.random.key(0), (8, 32)), np.float64))
+
+
+def orthogonal_rank() -> None:
+    with pytest.raises(ValueError, match="at least 2 axes"):
+        initializers.orthogonal()(jax.random.key(0), (3,))
+
+
+def prng() -> None:
+    with jax.threefry_partitionable(False):
+        ours = initializers.glorot_uniform()(jax.random.key(0), (6, 4))
+        theirs = jax.nn.initializers.glorot_uniform()(jax.random.key(0), (6, 4))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def dense_min_rank() -> None:
+    assert layers.dense(jnp.ones((2, 3, 4)), jnp.ones((4, 5))).shape == (2, 3, 5)
+
+
+def conv_cross_correlation() -> None:
+    found = layers.conv(jnp.arange(4.0).reshape(1, 4, 1), jnp.array([[[1.0]], [[10.0]]]))
+    assert found.ravel().tolist() == [10.0, 21.0, 32.0]
+
+
+def bn_train_update() -> None:
+    x = jnp.array([[1.0], [3.0]])
+    y, mean, var = layers.batch_norm(x, jnp.zeros(1), jnp.ones(1), train=True, momentum=0.25, eps=0.0)
+    assert (y.ravel().tolist(), mean.tolist(), var.tolist()) == ([-1.0, 1.0], [1.5], [1.0])
+
+
+def bn_inference() -> None:
+    y, mean, var = layers.batch_norm(jnp.array([[5.0]]), jnp.array([1.0]), jnp.array([4.0]), eps=0.0)
+    assert (y.item(), mean.item(), var.item()) == (2.0, 1.0, 4.0)
+
+
+def bn_axes() -> None:
+    y, *_ = layers.batch_norm(jnp.arange(24.0).reshape(2, 3, 4), jnp.zeros(4), jnp.ones(4), train=True)
+    np.testing.assert_allclose(y.mean((0, 1)), 0, atol=1e-6)
+
+
+def maps_are_dropped_whole() -> None:
+    """Ours by policy: feature maps rather than positions (Tompson et al.; Keras and PyTorch alike)."""
+    found = np.asarray(layers.spatial_dropout(jnp.ones((4, 5, 8)), 0.5, key=jax.random.key(0)))
+    assert (found == found[:, :1]).all()
+
+
+def reduction_modes() -> None:
+    values = losses.mean_squared_error(X, X + 1)
+    assert values.tolist() == [1.0, 1.0]
+    assert losses.mean_squared_error(X, X + 1, reduction="mean") == 1
+    assert losses.mean_squared_error(X, X + 1, reduction="sum") == 2
+
+
+def clips_by_the_own_eps() -> None:
+    """Ours by policy: probabilities are clipped by the eps of their dtype rather than by 1e-7."""
+    for dtype in (jnp.float16, jnp.float32):
+        found = losses.binary_cross_entropy(jnp.array([1.0], dtype), jnp.zeros(1, dtype))
+        np.testing.assert_allclose(found, -np.log(float(jnp.finfo(dtype).eps)), rtol=1e-3)
+
+
+def weights_honour_reduction() -> None:
+    """Ours by policy: with weights too, one value an example."""
+    y = jnp.array([[1.0, 0.0]] * 3)
+    assert losses.binary_cross_entropy(y, y * 0 + 0.5, positive_weight=2.0).shape == (3,)
+
+
+def bce_shape() -> None:
+    with pytest.raises(ValueError, match="same shape"):
+        losses.binary_cross_entropy(jnp.ones(1), jnp.ones((1, 1)))
+
+
+def cce_weight_mean() -> None:
+    p, y, w = jnp.array([[0.25, 0.75], [0.5, 0.5]]), jnp.eye(2), jnp.array([3.0, 1.0])
+    found = losses.categorical_cross_entropy(y, p, class_weights=w, reduction="mean")
+    np.testing.assert_allclose(found, (3 * np.log(4) + np.log(2)) / 4, rtol=1e-6)
+
+
+def cce_zero_times_log() -> None:
+    assert losses.categorical_cross_entropy(jnp.array([[0.0, 1.0]]), jnp.array([[0.0, 1.0]])).item() == 0
+
+
+def logits_are_asked_for() -> None:
+    """Ours by policy: no output remembers its logits; from logits the loss is finite where p underflows."""
+    logits = jnp.array([[0.0, 1000.0]])
+    assert losses.categorical_cross_entropy(jnp.array([0]), logits, from_logits=True).item() == 1000
+
+
+PASSING: tuple[Callable[[], None], ...] = (
+    log_sumexp_keeps_axis,
+    softmax_axis_default,
+    softmax_bad_axis,
+    celu_alpha_zero,
+    relu_grad_zero,
+    fan_rule,
+    uniform_bound,
+    normal_sigma,
+    vs_default,
+    he,
+    normal_default,
+    orthogonal_tall,
+    orthogonal_wide,
+    orthogonal_rank,
+    prng,
+    dense_min_rank,
+    conv_cross_correlation,
+    bn_train_update,
+    bn_inference,
+    bn_axes,
+    reduction_modes,
+    bce_shape,
+    cce_weight_mean,
+    cce_zero_times_log,
+)
+
+POLICY: dict[str, Callable[[], None]] = {
+    "spatial_dropout_shape": maps_are_dropped_whole,
+    "bce_eps": clips_by_the_own_eps,
+    "bce_weights_scalar": weights_honour_reduction,
+    "cce_from_softmax": logits_are_asked_for,
+}
+"""Sentences that we differ from on purpose, each with what holds instead."""
+
+BY_CASES = {
+    "conv_layouts": "the relations between channels first and last",
+    "conv_same_padding": "the policy on same padding with strides",
+}
+"""Sentences that other cases hold in full."""
+
+NOT_YET = (
+    "adaptive_pool_rule alpha_dropout_formula conv_transpose_kernel global_pool_keep group_norm_axes "
+    "lp_pool_formula mask_meaning resize_half_pixel resize_nearest_rule resize_rank separable_stages "
+    "unroll_equal unroll_mask_shape_limit cosine_is_similarity label_smoothing_rule label_smoothing_wrapper "
+    "per_sample poisson_eps counts_type running_average threshold_strict layer_inits rounding scale_rule"
+)
+"""Sentences about operations that are not there yet."""
+
+
+def outcome(area: str, name: str) -> tuple[str, str]:
+    """``(what became of a sentence, what is wrong with it)``."""
+    if name in NOT_YET.split():
+        return "not yet", ""
+    if BY_CASES.get(name):
+        return "passed", ""
+    held = {each.__name__: each for each in PASSING}
+    if name not in held | POLICY:
+        return "not yet", f"the sentence {area}/{name} is in no table"
+    (held | POLICY)[name]()
+    return ("passed" if name in held else "disputed"), ""

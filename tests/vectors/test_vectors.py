@@ -1,0 +1,202 @@
+"""Every case of the vectors that concerns these packages: passed, ours by policy, or not there yet."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ops import rows_initializers as draws
+
+from vectors import adapter, format, statements
+from vectors.policy import Policy, policy_of
+
+CASES = format.cases()
+pytestmark = pytest.mark.skipif(not CASES, reason=f"no vectors in {format.FOLDER}: set AXONAX_VECTORS")
+OPERATIONS = [op for op in CASES if adapter.operation(op)]
+GROUPS = [op for op in CASES if "/" in op]
+PASSED, DISPUTED, NOT_YET, FAILED = "passed", "disputed", "not yet", "failed"
+
+
+def parts(result: Any, case: dict[str, Any]) -> list[Any]:
+    """What of a structured result is compared."""
+    found = []
+    for path in case.get("expect_at", [[]]):
+        each = result
+        for step in path:
+            each = each[step]
+        found.append(each)
+    return found
+
+
+def numeric(call: Callable[..., Any], case: dict[str, Any]) -> str:
+    inputs = [format.value(each) for each in case["inputs"]]
+    expected = [format.tensor(each) for each in case["expected"]]
+    if "grad" in case:
+        wrt = tuple(case["grad"]["wrt"])
+        found = list(jax.grad(lambda *xs: jnp.sum(call(*xs, **case["kwargs"])), wrt)(*inputs))
+    else:
+        found = parts(call(*inputs, **case["kwargs"]), case)
+    assert len(found) == len(expected)
+    return "; ".join(filter(None, (format.near(*pair, case) for pair in zip(found, expected, strict=True))))
+
+
+def valued(call: Callable[..., Any], case: dict[str, Any]) -> str:
+    found, expected = call(**case["kwargs"]), case["expected_value"]
+    dtype = jnp.dtype(format.DTYPES[expected["dtype"]])
+    return (
+        ""
+        if (list(found.shape), found.dtype) == (expected["shape"], dtype)
+        else f"{found.shape} {found.dtype}"
+    )
+
+
+def distributed(call: Callable[..., Any], case: dict[str, Any]) -> str:
+    """The variance and the bounds, on a draw of the case's own fans."""
+    kwargs, expected = case["kwargs"], case["expected_value"]
+    found = np.asarray(call(**kwargs), np.float64)
+    size = found.size
+    low, high = expected.get("low", -np.inf), expected.get("high", np.inf)
+    inside = low - 1e-6 <= found.min() and found.max() <= high + 1e-6
+    # The variance of these shapes scatters by 3 sqrt(2 / n) at most.
+    near = abs(found.var() / expected["variance"] - 1) <= max(4 * np.sqrt(2 / size), 0.01)
+    return "" if inside and near else f"variance {found.var()} in {found.min()} to {found.max()}"
+
+
+def orthonormal(call: Callable[..., Any], case: dict[str, Any]) -> str:
+    found = np.asarray(call(**case["kwargs"]), np.float64)
+    if list(found.reshape(-1, found.shape[-1]).shape) != case["expected_value"]["flattened_shape"]:
+        return f"shape {found.shape}"
+    draws.orthonormal()(found)
+    return ""
+
+
+def raising(call: Callable[..., Any], case: dict[str, Any]) -> str:
+    inputs = [format.value(each) for each in case["inputs"]]
+    try:
+        found = call(*inputs, **case["kwargs"])
+    except ValueError:
+        return ""
+    return f"no error but {found}"
+
+
+CHECKS = {
+    "numeric": numeric,
+    "value": valued,
+    "distribution": distributed,
+    "property": orthonormal,
+    "raises": raising,
+}
+
+
+def ours(policy: Policy, call: Callable[..., Any], case: dict[str, Any]) -> str:
+    """What is wrong with our value where we differ on purpose."""
+    inputs = [format.value(each) for each in case.get("inputs", [])]
+    expected = policy.expected(*inputs, **case["kwargs"])
+    if isinstance(expected, type):
+        with pytest.raises(expected):
+            call(*inputs, **case["kwargs"])
+        return ""
+    exact = {"rtol": 1e-5, "atol": 1e-6, **case}
+    return format.near(call(*inputs, **case["kwargs"]), np.asarray(expected), exact)
+
+
+def outcome(case: dict[str, Any]) -> tuple[str, str]:
+    """``(what became of a case, what is wrong with it)``."""
+    call = adapter.operation(case["op"])
+    if call is None:
+        return NOT_YET, "" if adapter.missing(case["op"]) else f"{case['op']} is in no table of the adapter"
+    policy = policy_of(case)
+    try:
+        wrong = CHECKS[case["kind"]](call, case)
+    except (TypeError, ValueError, AssertionError) as error:
+        wrong = f"{type(error).__name__}: {error}"
+    if wrong and policy:
+        return DISPUTED, ours(policy, call, case)
+    return PASSED, wrong
+
+
+def related(case: dict[str, Any]) -> tuple[str, str]:
+    """The outcome of a relation, for random values of its variables."""
+    random = np.random.default_rng(3)
+    free = {
+        name: random.random(each["shape"]).astype(format.DTYPES[each["dtype"]])
+        for name, each in case["vars"].items()
+    }
+    try:
+        left, right = (evaluate(case[side], free) for side in ("lhs", "rhs"))
+    except NotImplementedError:
+        return NOT_YET, ""
+    return PASSED, format.near(left, np.asarray(right), {"rtol": 1e-5, "atol": 1e-5})
+
+
+def evaluate(expression: Any, free: dict[str, np.ndarray]) -> Any:
+    """The value of one side of a relation."""
+    if "var" in expression:
+        return free[expression["var"]]
+    if "call" in expression:
+        call = adapter.operation(expression["call"]["op"])
+        if call is None:
+            raise NotImplementedError(expression["call"]["op"])
+        args = [evaluate(each, free) for each in expression["call"]["args"]]
+        return call(*args, **expression["call"]["kwargs"])
+    if "get" in expression:
+        return parts(evaluate(expression["get"]["of"], free), {"expect_at": [expression["get"]["path"]]})[0]
+    return format.value(expression)
+
+
+def stated(case: dict[str, Any]) -> tuple[str, str]:
+    """The outcome of a sentence."""
+    _, _, name = case["id"].partition("/semantic/")
+    area = case["id"].partition("/")[0]
+    return statements.outcome(area, name)
+
+
+@functools.cache
+def results(name: str) -> list[tuple[str, str, str]]:
+    """``(id, what became of it, what is wrong)`` of every case of an operation."""
+    runs = {"relation": related, "semantic": stated}
+    found = [(each["id"], *runs.get(each["kind"], outcome)(each)) for each in CASES[name]]
+    return [(identity, FAILED if wrong else state, wrong) for identity, state, wrong in found]
+
+
+@pytest.mark.parametrize("op", [*OPERATIONS, *GROUPS])
+def test_cases(op, record_property):
+    found = results(op)
+    record_property("vectors", dict(Counter(state for _, state, _ in found)))
+    wrong = [f"{identity}: {text}" for identity, _, text in found if text]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_operation_is_in_a_table():
+    unknown = [op for op in CASES if "/" not in op and not adapter.operation(op) and not adapter.missing(op)]
+    assert not unknown
+
+
+def test_the_table_of_what_is_missing_shrinks():
+    """What has been written since must be mapped."""
+    named = {f"{area}.{name}" for area, names in adapter.NOT_YET.items() for name in names.split()}
+    assert not {name for name in named if adapter.exists(name)}
+
+
+def test_summary():
+    """Shown with -s; each case is counted once."""
+    counts = {
+        op: Counter(state for _, state, _ in results(op)) if op in (*OPERATIONS, *GROUPS)
+        else Counter({NOT_YET: len(CASES[op])})
+        for op in CASES
+    }  # fmt: skip
+    areas: dict[str, Counter[str]] = {}
+    for op, states in counts.items():
+        areas.setdefault(op.replace("/", ".").partition(".")[0], Counter()).update(states)
+    total = sum(areas.values(), Counter())
+    for area, states in {**areas, "all": total}.items():
+        print(f"{area}: {states.total()} cases, " + ", ".join(f"{n} {state}" for state, n in states.items()))
+    assert total.total() == sum(map(len, CASES.values()))
+    assert total[PASSED] >= 240, "what passed once passes"
+    assert not total[FAILED]
