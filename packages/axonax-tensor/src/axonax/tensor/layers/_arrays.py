@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import jax
 import jax.numpy as jnp
@@ -44,12 +45,12 @@ def per_axis(op: str, option: str, value: Sizes, count: int, *, least: int = 1) 
     Raises:
         ValueError: another number of values, or one that is not an integer of at least ``least``.
     """
-    values = (value,) * count if isinstance(value, int) else tuple(value)
+    values = tuple(value) if isinstance(value, Sequence) else (value,) * count
     if len(values) != count:
         raise ValueError(f"{op}: {option} must have one value or one for each of {count} axes, got {value}")
-    if not all(isinstance(each, int) and each >= least for each in values):
+    if not all(isinstance(each, Integral) and each >= least for each in values):
         raise ValueError(f"{op}: {option} must be integers of at least {least}, got {value}")
-    return values
+    return tuple(map(int, values))
 
 
 def check_bias(op: str, bias: ArrayLike | None, units: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 from axonax.tensor import names
@@ -64,9 +65,9 @@ class Windows:
 
     def _explicit(self, padding: int | Sequence[int | tuple[int, int]]) -> Pairs:
         count = len(self.sizes)
-        given = (padding,) * count if isinstance(padding, int) else tuple(padding)
-        pairs = tuple((each, each) if isinstance(each, int) else tuple(each) for each in given)
-        whole = all(len(pair) == 2 and all(isinstance(n, int) for n in pair) for pair in pairs)
+        given = tuple(padding) if isinstance(padding, Sequence) else (padding,) * count
+        pairs = tuple(tuple(each) if isinstance(each, Sequence) else (each, each) for each in given)
+        whole = all(len(pair) == 2 and all(isinstance(n, Integral) for n in pair) for pair in pairs)
         if len(pairs) != count or not whole:
             raise ValueError(
                 f'{self.op}: padding must be "valid", "same", "causal", a number, or a number or a pair '
@@ -74,4 +75,4 @@ class Windows:
             )
         if any(n < 0 for pair in pairs for n in pair):
             raise ValueError(f"{self.op}: padding must not be negative, got {padding}")
-        return pairs  # type: ignore[return-value]
+        return tuple((int(low), int(high)) for low, high in pairs)
