@@ -182,6 +182,17 @@ def bench(session: nox.Session) -> None:
         session.run("python", str(script), *session.posargs)
 
 
+@nox.session(python=OLDEST, venv_backend="venv")
+def oracle(session: nox.Session) -> None:
+    """Write what torch gives for the table of ops anew and test against it; `-- --check` only compares.
+
+    With pip, which finds torch for this Python alone, and several GB of it: no other session installs it.
+    """
+    session.install(*editable(GROUND, "functional"), *groups("unit"), "torch==2.13.0")
+    session.run("python", "tools/write_fixtures.py", *session.posargs)
+    session.run("pytest", "tests/ops/test_torch.py", env=CACHE)
+
+
 @nox.session
 def nightly(session: nox.Session) -> None:
     """The tests that take minutes."""
