@@ -322,5 +322,5 @@ def test_an_objective_whose_outputs_are_no_dict() -> None:
 
 def test_a_handler_cannot_replace_the_model_state_of_a_plain_loop() -> None:
     counter = loop.loop(lambda batch, count: count + 1, init=lambda: 0)
-    with pytest.raises(TypeError, match="only the state of a trainer has a model_state to replace"):
+    with pytest.raises(TypeError, match="only the state of a trainer has model_state to replace"):
         counter.on("started", lambda state: state.replace(model_state=1)).run([X])

@@ -116,17 +116,24 @@ class State:
             return self.step_state.model_state
         return None
 
+    @property
+    def opt_state(self) -> PyTree:
+        """The state of the optimizer, in a trainer; ``None`` in other loops."""
+        return self.step_state.opt_state if isinstance(self.step_state, TrainState) else None
+
     def replace(self, **changes: Any) -> State:
-        """A copy with parts replaced; ``model_state`` is taken for the part of ``step_state`` that it is.
+        """A copy with parts replaced; ``model_state`` and ``opt_state`` are taken for parts of ``step_state``.
 
         Raises:
             TypeError: there is no such part.
         """
-        if "model_state" in changes:
+        parts = {name: changes.pop(name) for name in ("model_state", "opt_state") if name in changes}
+        if parts:
             if not isinstance(self.step_state, TrainState):
-                raise TypeError("State.replace: only the state of a trainer has a model_state to replace")
-            base = changes.pop("step_state", self.step_state)
-            changes["step_state"] = base.replace(model_state=changes.pop("model_state"))
+                raise TypeError(
+                    f"State.replace: only the state of a trainer has {' and '.join(parts)} to replace"
+                )
+            changes["step_state"] = changes.get("step_state", self.step_state).replace(**parts)
         return replace(self, **changes)
 
     def with_metrics(self, **values: Any) -> State:
@@ -158,6 +165,11 @@ class Result:
     iteration: int
     status: str
     output: Any = None
+
+    @property
+    def opt_state(self) -> PyTree:
+        """The state of the optimizer after a trainer; ``None`` after other loops."""
+        return self.step_state.opt_state if isinstance(self.step_state, TrainState) else None
 
 
 def copy_arrays(tree: PyTree) -> PyTree:
