@@ -84,6 +84,13 @@ def test_a_masked_class_that_is_the_label_is_infinite_with_a_finite_gradient():
     assert jnp.isfinite(gradient).all()
 
 
+def test_a_masked_class_without_weight_adds_nothing():
+    logits = jnp.array([[0.5, 2.0, -jnp.inf], [0.0, 0.0, -jnp.inf]])
+    for targets in (jnp.array([2, 0]), jnp.eye(3)[jnp.array([2, 0])]):
+        got = CATEGORICAL(targets, logits, from_logits=True, class_weights=[1.0, 1.0, 0.0], reduction="mean")
+        np.testing.assert_allclose(got, np.log(2), rtol=1e-6)
+
+
 @pytest.mark.parametrize("target", [3, 7, -1, -3])
 def test_an_index_out_of_range_is_nan_on_the_device(target):
     logits, labels = jnp.array([[0.5, 2.0, 1.0], [1.0, 0.0, 0.0]]), jnp.array([target, 0])

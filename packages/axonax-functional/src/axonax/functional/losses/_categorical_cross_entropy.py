@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -71,9 +72,13 @@ def categorical_cross_entropy(
     y_true, y_pred = jnp.asarray(y_true), jnp.asarray(y_pred)
     dtype = _examples.floating_dtype(_WHO, y_true, y_pred)
     log_p = _log_probabilities(classes, y_pred, kept, _examples.computing_dtype(dtype), from_logits)
-    class_weights = _class_weights(classes, class_weights, log_p.shifted.dtype)
-    cost = _of_indices if classes.sparse else _of_distributions
-    values, shares = cost(classes, y_true, log_p, class_weights, kept)
+    class_weights = _class_weights(classes, class_weights, log_p.scores.dtype)
+    if classes.sparse:
+        values, shares = _of_indices(classes, y_true, log_p, class_weights)
+    else:
+        targets = jnp.moveaxis(y_true, classes.axis, -1).astype(log_p.scores.dtype)
+        targets = targets if kept is None else jnp.where(kept[..., None], targets, 0)
+        values, shares = _of_distributions(targets, log_p, class_weights)
     if label_smoothing > 0:
         values = (1 - label_smoothing) * values + label_smoothing * _of_uniform(log_p, class_weights)
     return _reduction.reduce(
@@ -82,10 +87,11 @@ def categorical_cross_entropy(
 
 
 class _LogProbabilities(NamedTuple):
-    """Logarithms of probabilities, ``shifted - normalizer[..., None]``, never formed for all classes."""
+    """``log(scores) - normalizer[..., None]``, formed only for the classes that are asked for."""
 
-    shifted: jax.Array
+    scores: jax.Array
     normalizer: jax.Array
+    log: Callable[[jax.Array], jax.Array]
 
 
 def _log_probabilities(
@@ -98,9 +104,9 @@ def _log_probabilities(
         # Replaced before the logarithm, a NaN in a masked example reaches neither value nor gradient.
         scores = jnp.where(kept[..., None], scores, 1)
     if not from_logits:
-        return _LogProbabilities(_floored_log(scores, floor), jnp.zeros(classes.shape, dtype))
+        return _LogProbabilities(scores, jnp.zeros(classes.shape, dtype), lambda p: _floored_log(p, floor))
     shifted = scores - jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True, initial=-jnp.inf))
-    return _LogProbabilities(shifted, _log_sum_exp(shifted))
+    return _LogProbabilities(shifted, _log_sum_exp(shifted), lambda logits: logits)
 
 
 def _floored_log(probabilities: jax.Array, floor: float) -> jax.Array:
@@ -137,31 +143,24 @@ def _of_indices(
     y_true: jax.Array,
     log_p: _LogProbabilities,
     class_weights: jax.Array | None,
-    kept: jax.Array | None,
 ) -> tuple[jax.Array, jax.Array | None]:
     """The unsmoothed values, NaN where an index is out of range, and the shares in the mean."""
     labels = _classes.labels(classes, y_true)
     valid = (labels >= 0) & (labels < classes.count)
     index = jnp.where(valid, labels, 0)
-    picked = jnp.take_along_axis(log_p.shifted, index[..., None], axis=-1)[..., 0]
-    values = jnp.where(valid, log_p.normalizer - picked, jnp.nan)
+    picked = jnp.take_along_axis(log_p.scores, index[..., None], axis=-1)[..., 0]
+    values = jnp.where(valid, log_p.normalizer - log_p.log(picked), jnp.nan)
     if class_weights is None:
         return values, None
     shares = class_weights[index]
-    return shares * values, shares
+    # 0 * inf is NaN: a class without weight adds nothing, even if it is masked.
+    return shares * jnp.where((shares == 0) & jnp.isinf(values), 0, values), shares
 
 
 def _of_distributions(
-    classes: _classes.Classes,
-    y_true: jax.Array,
-    log_p: _LogProbabilities,
-    class_weights: jax.Array | None,
-    kept: jax.Array | None,
+    targets: jax.Array, log_p: _LogProbabilities, class_weights: jax.Array | None
 ) -> tuple[jax.Array, jax.Array | None]:
     """The unsmoothed values and the shares in the mean, from one number a class."""
-    targets = jnp.moveaxis(y_true, classes.axis, -1).astype(log_p.shifted.dtype)
-    if kept is not None:
-        targets = jnp.where(kept[..., None], targets, 0)
     if class_weights is None:
         return _expectation(targets, log_p), None
     targets = targets * _along_classes(class_weights, targets)
@@ -170,7 +169,7 @@ def _of_distributions(
 
 def _of_uniform(log_p: _LogProbabilities, class_weights: jax.Array | None) -> jax.Array:
     """The values against targets of ``1 / K``, K being the number of classes that are not masked."""
-    allowed = (log_p.shifted > -jnp.inf).astype(log_p.shifted.dtype)
+    allowed = (log_p.scores > -jnp.inf).astype(log_p.scores.dtype)
     targets = allowed / jnp.sum(allowed, axis=-1, keepdims=True)
     if class_weights is not None:
         targets = targets * _along_classes(class_weights, targets)
@@ -179,7 +178,8 @@ def _of_uniform(log_p: _LogProbabilities, class_weights: jax.Array | None) -> ja
 
 def _expectation(targets: jax.Array, log_p: _LogProbabilities) -> jax.Array:
     """``-sum_c targets_c * log p_c``, in which 0 times -inf is 0."""
-    finite = jnp.where((targets == 0) & (log_p.shifted == -jnp.inf), 0, log_p.shifted)
+    logs = log_p.log(log_p.scores)
+    finite = jnp.where((targets == 0) & (logs == -jnp.inf), 0, logs)
     return jnp.sum(targets, axis=-1) * log_p.normalizer - jnp.sum(targets * finite, axis=-1)
 
 
