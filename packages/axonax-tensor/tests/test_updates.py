@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from axonax.tensor import updates
-from axonax.tensor.updates import GroupsState, LiveState
+from axonax.tensor.updates import GroupsState, LiveState, Names
 
 
 class InjectHyperparamsState(NamedTuple):
@@ -22,10 +22,9 @@ class InjectHyperparamsState(NamedTuple):
 def live(**values):
     return LiveState(
         step=jnp.zeros((), jnp.int32),
-        values=jnp.array(list(values.values()), jnp.float32),
-        overrides=jnp.full(len(values), jnp.nan),
+        numbers=jnp.stack([jnp.array(list(values.values()), jnp.float32), jnp.full(len(values), jnp.nan)]),
         inner={"moment": jnp.zeros(3)},
-        names=tuple(values),
+        names=Names(values),
     )
 
 

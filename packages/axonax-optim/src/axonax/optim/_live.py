@@ -19,7 +19,7 @@ import optax
 from axonax.optim._checks import number_or_schedule
 from axonax.optim._dtypes import compute_dtype, lift, like, lower, widest
 from axonax.tensor import trees
-from axonax.tensor.updates import LiveState
+from axonax.tensor.updates import LiveState, Names
 
 PyTree = Any
 Factory = Callable[..., optax.GradientTransformation]
@@ -47,15 +47,32 @@ def live(
     return optax.GradientTransformationExtraArgs(_Init(rule), _Update(rule))
 
 
-def descend(
-    learning_rate: Any, **directions: optax.GradientTransformation
-) -> optax.GradientTransformationExtraArgs:
-    """``-learning_rate`` times what the named ``directions`` make of the gradient, in their order.
+def descend(learning_rate: Any, **directions: Any) -> optax.GradientTransformationExtraArgs:
+    """``-learning_rate`` times what the named ``directions`` make of the gradient, in their order."""
+    return compose(**directions, learning_rate=optax.scale_by_learning_rate(learning_rate))
 
-    The names are those of the parts of the state, so that a checkpoint reads ``inner/moments/mu/...``.
+
+def compose(**parts: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """The named ``parts`` one after the other, as one transformation.
+
+    The names are those of the parts of the state, so that a checkpoint reads ``inner/moments/mu/...``; a
+    part without a state has none there either: each costs time in every step.
     """
-    rate = ("learning_rate", optax.scale_by_learning_rate(learning_rate))
-    return optax.named_chain(*directions.items(), rate)
+    chain = {name: optax.with_extra_args_support(part) for name, part in parts.items()}
+
+    def init(params: PyTree) -> dict[str, PyTree]:
+        states = {name: part.init(params) for name, part in chain.items()}
+        return {name: state for name, state in states.items() if not isinstance(state, optax.EmptyState)}
+
+    def update(updates: PyTree, state: dict[str, PyTree], params: PyTree = None, **extra: Any) -> Any:
+        following = {}
+        for name, part in chain.items():
+            updates, new = part.update(updates, state.get(name, optax.EmptyState()), params, **extra)
+            if name in state:
+                following[name] = new
+        return updates, following
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 @dataclass(frozen=True)
@@ -95,12 +112,12 @@ class _Init:
         _refuse_integers(self.rule.name, params)
         step = jnp.zeros((), jnp.int32)
         values = self.rule.values(step)
+        inner = self.rule.inner(values, widest(params)).init(lift(params))
         return LiveState(
             step=step,
-            values=values,
-            overrides=jnp.full(values.shape, jnp.nan, jnp.float32),
-            inner=self.rule.inner(values, jnp.float32).init(lift(params)),
-            names=self.rule.names,
+            numbers=jnp.stack([values, jnp.full_like(values, jnp.nan)]),
+            inner=_apart(inner, params),
+            names=Names(self.rule.names),
         )
 
 
@@ -132,8 +149,7 @@ class _Update:
             _explain(self.rule.name, transformation, gradients, state)
         following = LiveState(
             step=optax.safe_increment(state.step),
-            values=values,
-            overrides=state.overrides,
+            numbers=jnp.stack([values, state.overrides]),
             inner=inner,
             names=state.names,
         )
@@ -147,6 +163,12 @@ class _Update:
             raise ValueError(
                 f"{self.rule.name}: the gradients (first) do not fit the parameters (second):\n  {listed}"
             ) from error
+
+
+def _apart(state: PyTree, params: PyTree) -> PyTree:
+    """``state`` with copies for what it shares with ``params``: both may be donated to one step."""
+    shared = {id(leaf) for leaf in jax.tree.leaves(params)}
+    return jax.tree.map(lambda leaf: jnp.copy(leaf) if id(leaf) in shared else leaf, state)
 
 
 def _refuse_integers(name: str, params: PyTree) -> None:

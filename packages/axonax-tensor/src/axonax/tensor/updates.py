@@ -1,9 +1,8 @@
-"""What optimizers and training loops both need: apply updates, read and set live hyperparameters."""
+"""What optimizers and training loops both need: apply updates, live hyperparameters, averaged parameters."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,26 +12,38 @@ from axonax.tensor import names
 PyTree = Any
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
-class LiveState:
+@jax.tree_util.register_static
+class Names(tuple[str, ...]):
+    """Names that stand in a state without a leaf: part of its structure."""
+
+    __slots__ = ()
+
+
+class LiveState(NamedTuple):
     """The state of an optimizer whose hyperparameters can be read and set, under ``jit`` too.
 
-    ``values`` and ``overrides`` are float32 of shape ``(len(names),)``, in the order of ``names``: two
-    leaves whatever their number keep a small step cheap. An override of NaN means none: the
-    optimizer's own number or schedule is in force.
+    ``numbers`` is float32 of shape ``(2, len(names))``, in the order of ``names``: the values in force and
+    the overrides. One leaf whatever their number, and a NamedTuple, keep a small step cheap. An override
+    of NaN means none: the optimizer's own number or schedule is in force.
     """
 
     step: jax.Array
-    values: jax.Array
-    overrides: jax.Array
+    numbers: jax.Array
     inner: PyTree
-    names: tuple[str, ...] = field(metadata={"static": True})
+    names: Names
+
+    @property
+    def values(self) -> jax.Array:
+        """The hyperparameters in force, of shape ``(len(names),)``."""
+        return self.numbers[..., 0, :]
+
+    @property
+    def overrides(self) -> jax.Array:
+        """The hyperparameters that were set, NaN where none was, of shape ``(len(names),)``."""
+        return self.numbers[..., 1, :]
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
-class GroupsState:
+class GroupsState(NamedTuple):
     """The state of several optimizers that share a tree, by the label of their group."""
 
     groups: dict[str, PyTree]
@@ -71,7 +82,8 @@ def hyperparams(opt_state: PyTree) -> dict[str, Any]:
 
     Returns:
         name to float32 scalar; with groups, label of the group to such a dict. A name that stands in two
-        transforms of a chain is numbered: ``"decay"``, ``"decay_1"``.
+        transforms of a chain (or in one that wraps another: the outer comes first) is numbered:
+        ``"decay"``, ``"decay_1"``.
     """
     found: dict[str, Any] = {}
     for node in _nodes(opt_state):
@@ -100,11 +112,66 @@ def with_hyperparams(opt_state: PyTree, /, **values: Any) -> PyTree:
     everywhere = {name for value in known.values() if isinstance(value, dict) for name in value}
     for name in values:
         names.lookup({**known, **dict.fromkeys(everywhere)}, name, "hyperparameter")
-    seen: dict[str, Any] = {}
+    return _set(opt_state, values, {})
+
+
+def evaluation_params(opt_state: PyTree, params: PyTree) -> PyTree:
+    """The parameters to evaluate: averaged where the optimizer keeps an average, else ``params``.
+
+    One way for all that train at one point and evaluate at another: averages (EMA, SWA), lookahead,
+    schedule-free, SAM. A state takes part by a method ``evaluation_params(params)``.
+
+    Args:
+        opt_state: the state after a step; any tree that holds such states.
+        params: the parameters after the same step.
+
+    Returns:
+        a pytree of the structure, shapes and dtypes of ``params``.
+
+    >>> evaluation_params((), {"w": 1.0})
+    {'w': 1.0}
+    """
+    for node in jax.tree.leaves(opt_state, is_leaf=_is_average):
+        if _is_average(node):
+            params = _replaced(node, params)
+    return params
+
+
+def _replaced(node: Any, params: PyTree) -> PyTree:
+    """``params`` with the leaves that a state has something better for."""
+
+    def choose(better: Any, param: Any) -> Any:
+        return param if _is_absent(better) else jnp.asarray(better, jnp.result_type(param))
+
+    return jax.tree.map(choose, _better(node, params), params, is_leaf=_is_absent)
+
+
+def _better(node: Any, params: PyTree) -> PyTree:
+    if callable(getattr(node, "evaluation_params", None)):
+        return node.evaluation_params(params)
+
+    def primal(point: Any, base: Any) -> Any:
+        return None if _is_absent(base) else (point - (1 - node.b1) * base) / node.b1
+
+    return jax.tree.map(primal, params, node.z, is_leaf=_is_absent)
+
+
+def _is_average(node: Any) -> bool:
+    # Optax's schedule_free is known by its fields: this package does not depend on Optax.
+    fields = getattr(node, "_fields", ())
+    return callable(getattr(node, "evaluation_params", None)) or {"b1", "z", "max_lr"} <= set(fields)
+
+
+def _is_absent(leaf: Any) -> bool:
+    return leaf is None or type(leaf).__name__ == "MaskedNode"
+
+
+def _set(opt_state: PyTree, values: dict[str, Any], seen: dict[str, Any]) -> PyTree:
+    """``opt_state`` with ``values`` set; ``seen`` are the names on the way to here, for numbering."""
 
     def write(node: Any) -> Any:
         if isinstance(node, GroupsState):
-            return replace(node, groups={k: _write_group(k, s, values) for k, s in node.groups.items()})
+            return GroupsState({k: _write_group(k, s, values) for k, s in node.groups.items()})
         if not _is_live(node):
             return node
         chosen = {}
@@ -113,7 +180,7 @@ def with_hyperparams(opt_state: PyTree, /, **values: Any) -> PyTree:
             seen[number] = None
             if number in values:
                 chosen[name] = values[number]
-        return _write(node, chosen)
+        return _write(node, chosen, values, seen)
 
     return jax.tree.map(write, opt_state, is_leaf=_is_stop)
 
@@ -145,23 +212,29 @@ def _is_stop(node: Any) -> bool:
 
 
 def _nodes(opt_state: PyTree) -> list[Any]:
-    return [node for node in jax.tree.leaves(opt_state, is_leaf=_is_stop) if _is_stop(node)]
+    """The states with hyperparameters, each before those that it wraps."""
+    found = []
+    for node in jax.tree.leaves(opt_state, is_leaf=_is_stop):
+        if _is_stop(node):
+            found.append(node)
+            if isinstance(node, LiveState):
+                found += _nodes(node.inner)
+    return found
 
 
 def _read(node: Any) -> dict[str, Any]:
     if isinstance(node, LiveState):
-        return {name: node.values[..., index] for index, name in enumerate(node.names)}
+        return {name: node.numbers[..., 0, index] for index, name in enumerate(node.names)}
     return dict(node.hyperparams)
 
 
-def _write(node: Any, chosen: dict[str, Any]) -> Any:
+def _write(node: Any, chosen: dict[str, Any], values: dict[str, Any], seen: dict[str, Any]) -> Any:
     if not isinstance(node, LiveState):
         plain = {k: jnp.asarray(v, jnp.asarray(node.hyperparams[k]).dtype) for k, v in chosen.items()}
         return node._replace(hyperparams={**node.hyperparams, **plain})
-    values, overrides = node.values, node.overrides
+    numbers = node.numbers
     for name, value in chosen.items():
         index = node.names.index(name)
-        overrides = overrides.at[..., index].set(jnp.nan if value is None else value)
-        if value is not None:
-            values = values.at[..., index].set(value)
-    return replace(node, values=values, overrides=overrides)
+        rows, wanted = (1, jnp.nan) if value is None else (slice(None), value)
+        numbers = numbers.at[..., rows, index].set(wanted)
+    return node._replace(numbers=numbers, inner=_set(node.inner, values, seen))
