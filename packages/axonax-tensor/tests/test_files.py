@@ -228,7 +228,7 @@ def test_compare_reports_paths(misfit):
 def test_every_flipped_bit_is_found(file):
     files.save(file, ModelState(params={"w": jnp.arange(2.0)}), {"note": "kept"})
     whole = file.read_bytes()
-    for position in range(0, 8 * len(whole), 3):
+    for position in range(0, 8 * len(whole), 11):
         damaged = bytearray(whole)
         damaged[position // 8] ^= 1 << position % 8
         file.write_bytes(damaged)
