@@ -46,7 +46,7 @@ def conv(
 
     Returns:
         ``(batch / batch_groups, *positions, out)`` in the dtype that holds ``x`` and ``kernel``; half
-        precision is summed in float32 and rounded once.
+        precision is summed in float32.
 
     Raises:
         ValueError: shapes, options or groups that do not fit.
@@ -71,6 +71,7 @@ def conv(
         dilation=per_axis("conv", "kernel_dilation", kernel_dilation, axes),
         input_dilation=per_axis("conv", "input_dilation", input_dilation, axes),
     )
+    # XLA sums half precision in float32 unasked; asked by preferred_element_type, older JAX has no gradient.
     total = jax.lax.conv_general_dilated(
         x,
         kernel,
@@ -81,9 +82,8 @@ def conv(
         dimension_numbers=_LAYOUTS[axes],
         feature_group_count=groups,
         batch_group_count=batch_groups,
-        preferred_element_type=accumulator(x.dtype),
     )
-    return finished(total, bias, x.dtype)
+    return finished(total.astype(accumulator(x.dtype) or x.dtype), bias, x.dtype)
 
 
 def _check_groups(came: tuple[int, ...], held: tuple[int, ...], groups: int, batch_groups: int) -> None:
