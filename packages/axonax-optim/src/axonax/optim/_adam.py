@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax.numpy as jnp
 import optax
 
 from axonax.optim._checks import Number, Schedule, number, options
 from axonax.optim._live import descend, live
+from axonax.optim._scales import rectified
 
 
 @options
@@ -43,6 +43,7 @@ def adam(
     Kingma and Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1; with ``nesterov``
     Dozat, "Incorporating Nesterov momentum into Adam", 2016.
 
+    >>> import jax.numpy as jnp
     >>> optimizer = adam(0.1)
     >>> state = optimizer.init(jnp.zeros(2))
     >>> updates, state = optimizer.update(jnp.array([3.0, -3.0]), state)
@@ -87,6 +88,7 @@ def adamw(
 
     Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, algorithm 2.
 
+    >>> import jax.numpy as jnp
     >>> optimizer = adamw(0.1, weight_decay=0.5)
     >>> params = jnp.array([4.0])
     >>> updates, state = optimizer.update(jnp.zeros(1), optimizer.init(params), params)
@@ -128,6 +130,7 @@ def adabelief(
 
     Zhuang et al., "AdaBelief optimizer", 2020, algorithm 2.
 
+    >>> import jax.numpy as jnp
     >>> optimizer = adabelief(0.1)
     >>> updates, _ = optimizer.update(jnp.array([3.0]), optimizer.init(jnp.zeros(1)))
     >>> round(float(updates[0]), 3)
@@ -171,6 +174,7 @@ def radam(
 
     Liu et al., "On the variance of the adaptive learning rate and beyond", 2020, algorithm 2.
 
+    >>> import jax.numpy as jnp
     >>> optimizer = radam(0.1)
     >>> updates, _ = optimizer.update(jnp.array([3.0]), optimizer.init(jnp.zeros(1)))
     >>> round(float(updates[0]), 3)
@@ -210,6 +214,7 @@ def yogi(
 
     Zaheer et al., "Adaptive methods for nonconvex optimization", 2018, algorithm 2.
 
+    >>> import jax.numpy as jnp
     >>> optimizer = yogi(0.1)
     >>> updates, _ = optimizer.update(jnp.array([3.0]), optimizer.init(jnp.zeros(1)))
     >>> round(float(updates[0]), 3)
@@ -234,10 +239,8 @@ def _adabelief(*, learning_rate: Any, **moments: Any) -> Any:
     return descend(learning_rate, moments=optax.scale_by_belief(**moments))
 
 
-def _radam(*, learning_rate: Any, threshold: Any, **moments: Any) -> Any:
-    # At a length of 4 the rectification is 0 and below it the root of a negative number.
-    above = jnp.maximum(threshold, jnp.nextafter(jnp.asarray(4, threshold.dtype), jnp.inf))
-    return descend(learning_rate, moments=optax.scale_by_radam(threshold=above, **moments))
+def _radam(*, learning_rate: Any, **moments: Any) -> Any:
+    return descend(learning_rate, moments=rectified(**moments))
 
 
 def _yogi(*, learning_rate: Any, **moments: Any) -> Any:

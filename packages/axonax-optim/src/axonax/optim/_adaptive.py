@@ -6,8 +6,8 @@ from typing import Any
 
 import optax
 
-from axonax.optim._checks import Number, Schedule, number, options
-from axonax.optim._live import descend, live
+from axonax.optim._checks import Number, Schedule, given, number, options, whole
+from axonax.optim._live import compose, descend, live
 
 
 @options
@@ -96,6 +96,107 @@ def rmsprop(
     return live("rmsprop", _rmsprop, hyperparams, **static)
 
 
+@options
+def adadelta(
+    learning_rate: Number | Schedule = 1.0,
+    *,
+    rho: Number | Schedule = 0.9,
+    eps: Number | Schedule = 1e-6,
+    weight_decay: Number | Schedule = 0.0,
+    mask: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+    """AdaDelta: steps in the units of the parameters, by a running mean of their own squares.
+
+    ``v = rho v + (1 - rho) g^2``, ``d = sqrt((x + eps) / (v + eps)) g``, ``x = rho x + (1 - rho) d^2``,
+    ``update = -learning_rate * d``, with ``weight_decay * params`` added to ``g`` first.
+
+    Args:
+        learning_rate: a number, or a schedule ``step -> number``; 1 as in the paper.
+        rho: share of both running means that is kept, in [0, 1).
+        eps: added inside the roots.
+        weight_decay: strength of the decay.
+        mask: as in `adamw`.
+
+    Returns:
+        an Optax transformation; ``update`` needs ``params``.
+
+    Raises:
+        ValueError: a number lies outside its range, or an option is unknown.
+
+    Zeiler, "ADADELTA: an adaptive learning rate method", 2012, algorithm 1.
+
+    >>> import jax.numpy as jnp
+    >>> optimizer, params = adadelta(eps=1.0, rho=0.75), jnp.zeros(1)
+    >>> updates, _ = optimizer.update(jnp.array([2.0]), optimizer.init(params), params)
+    >>> round(float(updates[0]), 3)
+    -1.414
+    """
+    numbers = {"learning_rate": learning_rate, "rho": rho, "eps": eps, "weight_decay": weight_decay}
+    return live("adadelta", _adadelta, numbers, mask=mask)
+
+
+@options
+def adafactor(
+    learning_rate: Number | Schedule = 1e-2,
+    *,
+    decay_rate: Number | Schedule = 0.8,
+    eps: Number | Schedule = 1e-30,
+    clipping_threshold: Number | Schedule | None = 1.0,
+    momentum: Number | Schedule | None = None,
+    weight_decay: Number | Schedule | None = None,
+    mask: Any = None,
+    min_dim_size_to_factor: int = 128,
+    multiply_by_parameter_scale: bool = True,
+    factored: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    """Adafactor: the second moment of a matrix from its mean over rows and over columns.
+
+    ``v = outer(rows, columns) / mean(rows)``, running means of ``g^2 + eps`` with the share
+    ``1 - t^-decay_rate`` kept; the step ``g / sqrt(v)`` is clipped to a root mean square of
+    ``clipping_threshold`` and scaled by ``learning_rate`` times that of the parameter.
+
+    Args:
+        learning_rate: a number, or a schedule ``step -> number``; a share of the size of each parameter.
+        decay_rate: how fast the share that is kept grows to 1.
+        eps: added to the squared gradients.
+        clipping_threshold: the largest root mean square of a step before scaling; ``None`` for no clipping.
+        momentum: share of a running mean of steps that is kept, in [0, 1); ``None`` for none.
+        weight_decay: added to the step, times the parameter, not scaled by the learning rate.
+        mask: as in `adamw`.
+        min_dim_size_to_factor: smaller matrices keep all of their second moments.
+        multiply_by_parameter_scale: whether the rate is relative to the parameter.
+        factored: whether to factor at all.
+
+    Returns:
+        an Optax transformation; ``update`` needs ``params``.
+
+    Raises:
+        ValueError: a number lies outside its range, or an option is unknown.
+
+    Shazeer and Stern, "Adafactor: adaptive learning rates with sublinear memory cost", 2018, algorithm 4.
+
+    >>> import jax.numpy as jnp
+    >>> optimizer, params = adafactor(0.1), jnp.array([2.0, 2.0])
+    >>> updates, _ = optimizer.update(jnp.array([3.0, -3.0]), optimizer.init(params), params)
+    >>> [round(float(update), 3) for update in updates]
+    [-0.2, 0.2]
+    """
+    hyperparams = given(
+        learning_rate=learning_rate,
+        decay_rate=decay_rate,
+        eps=eps,
+        clipping_threshold=clipping_threshold,
+        momentum=momentum,
+        weight_decay=weight_decay,
+    )
+    static = {
+        "least": whole("adafactor", "min_dim_size_to_factor", min_dim_size_to_factor),
+        "relative": multiply_by_parameter_scale,
+        "factored": factored,
+    }
+    return live("adafactor", _adafactor, hyperparams, mask=mask, **static)
+
+
 def _adagrad(*, learning_rate: Any, eps: Any, initial_accumulator_value: float) -> Any:
     return descend(learning_rate, squares=optax.scale_by_rss(initial_accumulator_value, eps))
 
@@ -107,4 +208,33 @@ def _rmsprop(
     step = descend(learning_rate, moments=scale(**moments))
     if momentum is None:
         return step
-    return optax.named_chain(("step", step), ("trace", optax.trace(momentum, nesterov)))
+    return compose(step=step, trace=optax.trace(momentum, nesterov))
+
+
+def _adadelta(*, learning_rate: Any, rho: Any, eps: Any, weight_decay: Any, mask: Any) -> Any:
+    decay = optax.add_decayed_weights(weight_decay, mask)
+    return descend(learning_rate, decay=decay, moments=optax.scale_by_adadelta(rho, eps))
+
+
+def _adafactor(
+    *,
+    learning_rate: Any,
+    decay_rate: Any,
+    eps: Any,
+    mask: Any,
+    least: int,
+    relative: bool,
+    factored: bool,
+    **more: Any,
+) -> Any:
+    parts = {"moments": optax.scale_by_factored_rms(factored, decay_rate, 0, least, eps)}
+    if "clipping_threshold" in more:
+        parts["clip"] = optax.clip_by_block_rms(more["clipping_threshold"])
+    parts["rate"] = optax.scale(learning_rate)
+    if relative:
+        parts["relative"] = optax.scale_by_param_block_rms()
+    if "momentum" in more:
+        parts["mean"] = optax.ema(more["momentum"], debias=False)
+    if "weight_decay" in more:
+        parts["decay"] = optax.add_decayed_weights(more["weight_decay"], mask)
+    return compose(**parts, sign=optax.scale(-1.0))

@@ -20,22 +20,27 @@ Number = float | jax.Array
 
 
 class Range(NamedTuple):
-    """The numbers from ``low`` (allowed) to ``high`` (not allowed)."""
+    """The finite numbers from ``low`` (allowed) to ``high`` (not allowed)."""
 
     low: float
     high: float
 
     def __str__(self) -> str:
+        if not np.isfinite(self.low):
+            return "finite"
         return f"in [{self.low:g}, {self.high:g})" if np.isfinite(self.high) else f"at least {self.low:g}"
 
     def holds(self, value: float) -> bool:
         """Whether ``value`` lies in the range; NaN does not."""
-        return self.low <= value < self.high
+        return bool(np.isfinite(value)) and self.low <= value < self.high
 
 
 POSITIVE_OR_ZERO = Range(0.0, np.inf)
+FINITE = Range(-np.inf, np.inf)
 SHARE = Range(0.0, 1.0)
-SHARES = frozenset({"b1", "b2", "decay", "momentum"})
+ALLOWED = {"scale": FINITE} | dict.fromkeys(
+    ("b1", "b2", "b3", "decay", "momentum", "rho", "adam_b1", "adam_b2"), SHARE
+)
 
 
 def options(factory: Callable[Params, Result]) -> Callable[Params, Result]:
@@ -65,7 +70,7 @@ def number(owner: str, name: str, value: Any, allowed: Range | None = None) -> A
         raise ValueError(f"{owner}: {name} must be a scalar, got shape {np.shape(value)}")
     if isinstance(value, jax.core.Tracer):
         return value
-    allowed = allowed or (SHARE if name in SHARES else POSITIVE_OR_ZERO)
+    allowed = allowed or ALLOWED.get(name, POSITIVE_OR_ZERO)
     if not allowed.holds(float(value)):
         raise ValueError(f"{owner}: {name} must be {allowed}, got {float(value):g}")
     return float(value)
@@ -95,3 +100,19 @@ def is_number(value: Any) -> bool:
 def is_whole(value: Any) -> bool:
     """Whether ``value`` is an integer (``bool`` is not)."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def whole(owner: str, name: str, value: Any, least: int = 1) -> int:
+    """``value`` as an integer of at least ``least``.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    if not is_whole(value) or value < least:
+        raise ValueError(f"{owner}: {name} must be a whole number of at least {least}, got {value!r}")
+    return int(value)
+
+
+def given(**hyperparams: Any) -> dict[str, Any]:
+    """The hyperparameters that are not ``None``: those that the optimizer has at all."""
+    return {name: value for name, value in hyperparams.items() if value is not None}

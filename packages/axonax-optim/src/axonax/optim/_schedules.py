@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
-from axonax.optim._checks import Number, Schedule, is_whole, number, number_or_schedule, options
+from axonax.optim._checks import Number, Schedule, number, number_or_schedule, options, whole
 
 
 @options
@@ -50,8 +50,8 @@ def linear_decay(init_value: float, warmup: int = 0, steps: int = 1000) -> Sched
     [0.05, 0.1, 0.05, 0.0, 0.0]
     """
     peak = number("linear_decay", "init_value", init_value)
-    up = _steps("linear_decay", "warmup", warmup, least=0)
-    if _steps("linear_decay", "steps", steps) <= up:
+    up = whole("linear_decay", "warmup", warmup, least=0)
+    if whole("linear_decay", "steps", steps) <= up:
         raise ValueError(f"linear_decay: steps must exceed warmup = {up}, got {steps}")
     return _after(up, optax.linear_schedule(peak, 0.0, steps - up))
 
@@ -89,9 +89,9 @@ def exponential_decay(
         raise ValueError("exponential_decay: decay_rate must be above 0, got 0")
     schedule: Schedule = optax.exponential_decay(
         number("exponential_decay", "init_value", init_value),
-        _steps("exponential_decay", "transition_steps", transition_steps),
+        whole("exponential_decay", "transition_steps", transition_steps),
         rate,
-        _steps("exponential_decay", "transition_begin", transition_begin, least=0),
+        whole("exponential_decay", "transition_begin", transition_begin, least=0),
         staircase,
     )
     return schedule
@@ -121,7 +121,7 @@ def cosine_decay(init_value: float, decay_steps: int = 10, *, alpha: float = 0.0
     [0.1, 0.05, 0.0, 0.0]
     """
     start = number("cosine_decay", "init_value", init_value)
-    steps = _steps("cosine_decay", "decay_steps", decay_steps)
+    steps = whole("cosine_decay", "decay_steps", decay_steps)
     floor = number("cosine_decay", "alpha", alpha)
     schedule: Schedule = optax.cosine_decay_schedule(start, steps, floor)
     return schedule
@@ -148,7 +148,7 @@ def warmup(schedule: Number | Schedule, steps: int) -> Schedule:
     following = number_or_schedule("warmup", "schedule", schedule)
     if not callable(following):
         following = optax.constant_schedule(following)
-    return _after(_steps("warmup", "steps", steps, least=0), following)
+    return _after(whole("warmup", "steps", steps, least=0), following)
 
 
 def _after(steps: int, schedule: Schedule) -> Schedule:
@@ -161,9 +161,3 @@ def _after(steps: int, schedule: Schedule) -> Schedule:
         return jnp.where(step < steps, rising, schedule(jnp.maximum(step - steps, 0)))
 
     return warmed
-
-
-def _steps(owner: str, name: str, value: Any, least: int = 1) -> int:
-    if not is_whole(value) or value < least:
-        raise ValueError(f"{owner}: {name} must be a whole number of at least {least}, got {value!r}")
-    return int(value)

@@ -1,0 +1,60 @@
+"""Euclidean norms that neither overflow nor underflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+PyTree = Any
+
+
+def norms(leaves: Sequence[Any]) -> list[jax.Array]:
+    """The Euclidean norm of each leaf: 0 of zeros, infinite where an element is.
+
+    Where each plain sum of squares is well inside the range of its dtype it serves; elsewhere the elements
+    are divided by the largest magnitude first, a second pass that only this rare case pays for.
+    """
+    if not leaves:
+        return []
+    squares = [jnp.sum(jnp.square(jnp.abs(leaf))) for leaf in leaves]
+    normal = jnp.stack([(each > _least(each.dtype)) & jnp.isfinite(each) for each in squares])
+    plain, scaled = (
+        (lambda _, sums: [jnp.sqrt(each) for each in sums]),
+        (lambda full, _: [*map(_scaled, full)]),
+    )
+    found: list[jax.Array] = jax.lax.cond(jnp.all(normal), plain, scaled, list(leaves), squares)
+    return found
+
+
+def tree_norms(tree: PyTree) -> PyTree:
+    """`norms` of the leaves of a tree, in a tree of its structure."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure.unflatten(norms(leaves))
+
+
+def global_norm(tree: PyTree) -> jax.Array:
+    """The Euclidean norm of all leaves together, in the widest of their dtypes; 0 of an empty tree."""
+    found = norms(jax.tree.leaves(tree))
+    if not found:
+        return jnp.zeros((), jnp.float32)
+    widest = jnp.result_type(*found)
+    return _scaled(jnp.stack([each.astype(widest) for each in found]))
+
+
+def _scaled(leaf: Any) -> jax.Array:
+    """The norm of a leaf, by its largest magnitude."""
+    sizes = jnp.abs(leaf)
+    largest = jnp.max(sizes, initial=0)
+    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+    total = jnp.sum(jnp.square(sizes / scale))
+    # The root has no derivative at 0.
+    return jnp.where(total > 0, scale * jnp.sqrt(jnp.where(total > 0, total, 1)), total)
+
+
+def _least(dtype: Any) -> float:
+    """A sum of squares of up to a billion elements above this lost nothing to underflow."""
+    limits = jnp.finfo(dtype)
+    return float(limits.tiny) / float(limits.eps) * 1e9
