@@ -7,7 +7,7 @@ from typing import Any
 import optax
 
 from axonax.optim._checks import Number, Schedule, given, number, options, whole
-from axonax.optim._live import compose, descend, live
+from axonax.optim._live import descend, live, named
 
 
 @options
@@ -208,7 +208,7 @@ def _rmsprop(
     step = descend(learning_rate, moments=scale(**moments))
     if momentum is None:
         return step
-    return compose(step=step, trace=optax.trace(momentum, nesterov))
+    return named(step=step, trace=optax.trace(momentum, nesterov))
 
 
 def _adadelta(*, learning_rate: Any, rho: Any, eps: Any, weight_decay: Any, mask: Any) -> Any:
@@ -237,4 +237,4 @@ def _adafactor(
         parts["mean"] = optax.ema(more["momentum"], debias=False)
     if "weight_decay" in more:
         parts["decay"] = optax.add_decayed_weights(more["weight_decay"], mask)
-    return compose(**parts, sign=optax.scale(-1.0))
+    return named(**parts, sign=optax.scale(-1.0))

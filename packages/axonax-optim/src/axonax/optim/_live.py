@@ -49,10 +49,10 @@ def live(
 
 def descend(learning_rate: Any, **directions: Any) -> optax.GradientTransformationExtraArgs:
     """``-learning_rate`` times what the named ``directions`` make of the gradient, in their order."""
-    return compose(**directions, learning_rate=optax.scale_by_learning_rate(learning_rate))
+    return named(**directions, learning_rate=optax.scale_by_learning_rate(learning_rate))
 
 
-def compose(**parts: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+def named(**parts: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
     """The named ``parts`` one after the other, as one transformation.
 
     The names are those of the parts of the state, so that a checkpoint reads ``inner/moments/mu/...``; a
@@ -115,7 +115,7 @@ class _Init:
         inner = self.rule.inner(values, widest(params)).init(lift(params))
         return LiveState(
             step=step,
-            numbers=jnp.stack([values, jnp.full_like(values, jnp.nan)]),
+            numbers=jnp.stack([values, jnp.full_like(values, jnp.nan)]) if self.rule.names else None,
             inner=_apart(inner, params),
             names=Names(self.rule.names),
         )
@@ -134,8 +134,9 @@ class _Update:
                 f"{self.rule.name}: this state belongs to another optimizer, "
                 f"with hyperparameters {getattr(state, 'names', type(state).__name__)!r}"
             )
-        own = self.rule.values(state.step)
-        values = jnp.where(jnp.isnan(state.overrides), own, state.overrides)
+        values = self.rule.values(state.step)
+        if state.numbers is not None:
+            values = jnp.where(jnp.isnan(state.overrides), values, state.overrides)
         gradients = self._lift(updates, params)
         transformation = self.rule.inner(values, widest(gradients))
         wide = None if params is None else lift(params)
@@ -149,7 +150,7 @@ class _Update:
             _explain(self.rule.name, transformation, gradients, state)
         following = LiveState(
             step=optax.safe_increment(state.step),
-            numbers=jnp.stack([values, state.overrides]),
+            numbers=None if state.numbers is None else jnp.stack([values, state.overrides]),
             inner=inner,
             names=state.names,
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 PyTree = Any
 
@@ -56,5 +57,5 @@ def _scaled(leaf: Any) -> jax.Array:
 
 def _least(dtype: Any) -> float:
     """A sum of squares of up to a billion elements above this lost nothing to underflow."""
-    limits = jnp.finfo(dtype)
+    limits = np.finfo(dtype)
     return float(limits.tiny) / float(limits.eps) * 1e9

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from axonax.optim._checks import Number, Schedule, options
-from axonax.optim._live import compose, descend, live
+from axonax.optim._live import descend, live, named
 from axonax.optim._scales import trust_ratio
 
 
@@ -149,7 +149,7 @@ def _fromage(*, learning_rate: Any, min_norm: Any) -> Any:
     root = jnp.sqrt(1 + learning_rate**2)
     # 1 / root - 1 without the cancellation, which leaves no digit of it at small rates in float32.
     shrink = -(learning_rate**2) / (root * (1 + root))
-    return compose(
+    return named(
         step=descend(learning_rate / root, trust=trust_ratio(min_norm)),
         shrink=optax.add_decayed_weights(shrink),
     )
@@ -174,7 +174,7 @@ def _lars(
     nesterov: bool,
     **ratio: Any,
 ) -> Any:
-    return compose(
+    return named(
         decay=optax.add_decayed_weights(weight_decay, mask),
         trust=optax.masked(trust_ratio(**ratio), trust_mask),
         learning_rate=optax.scale_by_learning_rate(learning_rate),

@@ -23,22 +23,22 @@ class LiveState(NamedTuple):
     """The state of an optimizer whose hyperparameters can be read and set, under ``jit`` too.
 
     ``numbers`` is float32 of shape ``(2, len(names))``, in the order of ``names``: the values in force and
-    the overrides. One leaf whatever their number, and a NamedTuple, keep a small step cheap. An override
-    of NaN means none: the optimizer's own number or schedule is in force.
+    the overrides; ``None`` where there are no names. One leaf whatever their number, and a NamedTuple, keep a
+    small step cheap. An override of NaN means none: the optimizer's own number or schedule is in force.
     """
 
     step: jax.Array
-    numbers: jax.Array
+    numbers: Any
     inner: PyTree
     names: Names
 
     @property
-    def values(self) -> jax.Array:
+    def values(self) -> Any:
         """The hyperparameters in force, of shape ``(len(names),)``."""
         return self.numbers[..., 0, :]
 
     @property
-    def overrides(self) -> jax.Array:
+    def overrides(self) -> Any:
         """The hyperparameters that were set, NaN where none was, of shape ``(len(names),)``."""
         return self.numbers[..., 1, :]
 

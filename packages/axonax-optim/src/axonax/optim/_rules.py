@@ -1,0 +1,101 @@
+"""Transformations that are built alike are equal: what wraps others is a value, not a closure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from axonax.optim._dtypes import like
+from axonax.tensor import trees
+
+PyTree = Any
+
+
+class Rule(Protocol):
+    """What wraps transformations: a frozen dataclass with these two methods."""
+
+    @property
+    def init(self) -> Callable[..., PyTree]:
+        """``init(params) -> state``."""
+        ...
+
+    @property
+    def update(self) -> Callable[..., tuple[PyTree, PyTree]]:
+        """``update(updates, state, params=None, **extra) -> (updates, state)``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of a rule; bound methods of equal rules would differ."""
+
+    rule: Any
+    name: str
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return getattr(self.rule, self.name)(*args, **options)
+
+
+def transformation(rule: Rule) -> optax.GradientTransformationExtraArgs:
+    """The Optax transformation of a rule."""
+    return optax.GradientTransformationExtraArgs(Method(rule, "init"), Method(rule, "update"))
+
+
+def extended(owner: str, inner: Any) -> optax.GradientTransformationExtraArgs:
+    """``inner`` as a transformation that takes extra arguments, whether it uses them or not.
+
+    Raises:
+        ValueError: it is no transformation.
+    """
+    if isinstance(inner, optax.GradientTransformationExtraArgs):
+        return inner
+    if not callable(getattr(inner, "init", None)) or not callable(getattr(inner, "update", None)):
+        raise ValueError(f"{owner}: an optimizer (a pair of init and update) is required, got {inner!r}")
+    return optax.GradientTransformationExtraArgs(inner.init, _Plain(inner.update))
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """An update that is not told the extra arguments."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, updates: PyTree, state: PyTree, params: PyTree = None, **extra: Any) -> Any:
+        return self.function(updates, state, params)
+
+
+def when(
+    condition: Any, run: Callable[[PyTree], tuple[PyTree, PyTree]], state: PyTree
+) -> tuple[PyTree, PyTree]:
+    """``run(state)``, or no update and the same state where ``condition`` is false."""
+
+    def act(state: PyTree) -> tuple[PyTree, PyTree]:
+        updates, following = run(state)
+        return updates, jax.tree.map(like, following, state)
+
+    shapes = jax.eval_shape(act, state)[0]
+
+    def rest(state: PyTree) -> tuple[PyTree, PyTree]:
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes), state
+
+    result: tuple[PyTree, PyTree] = jax.lax.cond(condition, act, rest, state)
+    return result
+
+
+def only(tree: PyTree, paths: Collection[str]) -> PyTree:
+    """``tree`` with ``None`` for the leaves that are not at one of ``paths``."""
+
+    def keep(keys: Any, leaf: Any) -> Any:
+        return leaf if trees.path(keys) in paths else None
+
+    return jax.tree_util.tree_map_with_path(keep, tree, is_leaf=is_none)
+
+
+def is_none(leaf: Any) -> bool:
+    """Whether a leaf is ``None``."""
+    return leaf is None
