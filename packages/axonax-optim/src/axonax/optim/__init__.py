@@ -1,5 +1,6 @@
 """Optimizers for anything: Optax transformations whose hyperparameters can be read and set."""
 
+from axonax.optim._accumulate import accumulate as accumulate
 from axonax.optim._adam import adabelief as adabelief
 from axonax.optim._adam import adam as adam
 from axonax.optim._adam import adamw as adamw
@@ -15,12 +16,20 @@ from axonax.optim._adaptive import adadelta as adadelta
 from axonax.optim._adaptive import adafactor as adafactor
 from axonax.optim._adaptive import adagrad as adagrad
 from axonax.optim._adaptive import rmsprop as rmsprop
+from axonax.optim._averages import ema as ema
+from axonax.optim._averages import lookahead as lookahead
+from axonax.optim._averages import swa as swa
 from axonax.optim._clips import adaptive_clip as adaptive_clip
 from axonax.optim._clips import centralize as centralize
 from axonax.optim._clips import clip as clip
 from axonax.optim._clips import clip_by_block_rms as clip_by_block_rms
 from axonax.optim._clips import clip_by_global_norm as clip_by_global_norm
+from axonax.optim._describe import describe as describe
+from axonax.optim._groups import frozen as frozen
+from axonax.optim._groups import groups as groups
 from axonax.optim._minimize import minimize as minimize
+from axonax.optim._presets import layerwise as layerwise
+from axonax.optim._presets import no_decay as no_decay
 from axonax.optim._result import Result as Result
 from axonax.optim._result import Tolerance as Tolerance
 from axonax.optim._scales import add_decayed_weights as add_decayed_weights
