@@ -4,37 +4,32 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from axonax.optim._adam import adabelief, adam, adamw, radam, yogi
-from axonax.optim._adaptive import adagrad, rmsprop
+from axonax.optim._bounds import box
 from axonax.optim._checks import is_whole, number, options
-from axonax.optim._descent import ById, Limits, Plan, solve
+from axonax.optim._conjugate import nonlinear_cg
+from axonax.optim._descent import Descent
 from axonax.optim._dtypes import compute_dtype
+from axonax.optim._least_squares import gauss_newton, levenberg_marquardt
+from axonax.optim._loop import Limits, Plan, solve
+from axonax.optim._problem import ById, Given, Method, Objective
+from axonax.optim._quasi_newton import bfgs
 from axonax.optim._result import NOT_FINITE, Result, Tolerance
-from axonax.optim._sgd import noisy_sgd, sgd
-from axonax.optim._trust import fromage, lamb
-from axonax.tensor import names, trees
+from axonax.tensor import names, plugins, trees
 
 PyTree = Any
-METHODS: dict[str, Callable[..., Any]] = {
-    "adabelief": adabelief,
-    "adagrad": adagrad,
-    "adam": adam,
-    "adamw": adamw,
-    "fromage": fromage,
-    "lamb": lamb,
-    "lbfgs": optax.lbfgs,
-    "noisy_sgd": noisy_sgd,
-    "radam": radam,
-    "rmsprop": rmsprop,
-    "sgd": sgd,
-    "yogi": yogi,
+METHODS: dict[str, Method] = {
+    "bfgs": bfgs(),
+    "gauss_newton": gauss_newton(),
+    "lbfgs": bfgs(memory=10),
+    "levenberg_marquardt": levenberg_marquardt(),
+    "nonlinear_cg": nonlinear_cg(),
 }
 
 
@@ -45,10 +40,12 @@ def minimize(
     method: Any = "adam",
     *,
     args: tuple[Any, ...] = (),
+    bounds: Any = None,
     has_aux: bool = False,
     max_steps: int = 1000,
     tolerance: float | Tolerance = 1e-6,
     key: jax.Array | None = None,
+    batches: Any = None,
     callback: Callable[[Result], Any] | None = None,
     every: int = 1,
     history: bool = False,
@@ -57,70 +54,91 @@ def minimize(
 
     The loop compiles once for an objective, a method and the shapes of ``x0`` and ``args``: pass the same
     function again and what changes through ``args`` (what a function closes over is read when it compiles).
-    Works under ``jit``, and under ``vmap`` over many starts.
+    Works under ``jit``, under ``vmap`` over many starts, and under ``grad`` and ``jvp`` with respect to
+    ``args`` and ``bounds``: by the implicit function theorem at the minimum found, whatever the method, so
+    the minimum must have been reached. Methods with a line search and those for least squares compute in
+    float32 at least, on one vector; the others leaf by leaf.
 
     Args:
-        objective: ``(x, *args) -> scalar``; with ``has_aux`` ``(scalar, aux)``; with ``key`` it is also given
-            ``key=``, a new key in every step.
-        x0: where to start: any pytree of floating-point arrays or numbers.
-        method: a name (``"adam"``, ``"lbfgs"``, every optimizer of `axonax.optim`), a factory without
-            needed arguments, or any Optax transformation, such as ``optim.adam(0.1)``.
-        args: further arguments of the objective, any pytrees.
+        objective: ``(x, *args) -> scalar``; for ``"gauss_newton"`` and ``"levenberg_marquardt"`` residuals
+            (any pytree of arrays), of which half the sum of squares is minimized. With ``has_aux`` it
+            returns ``(that, aux)``; with ``key`` it is also given ``key=``, a new key in every step, with
+            ``batches`` ``batch=``.
+        x0: where to start: any pytree of floating-point arrays or numbers; outside of ``bounds``, their
+            nearest point.
+        method: ``"lbfgs"``, ``"bfgs"``, ``"nonlinear_cg"``, ``"gauss_newton"``, ``"levenberg_marquardt"`` or
+            what their factories make, such as ``optim.bfgs(memory=20)``; the name of any optimizer
+            (``"adam"``), a factory without needed arguments, or any Optax transformation, such as
+            ``optim.adam(0.1)``.
+        args: further arguments of the objective, any pytrees: what the minimum can be differentiated by.
+        bounds: ``(lower, upper)``: each a number, an array or a tree, as far down ``x0`` as it
+            pleases; ``None`` leaves a side open. Every step ends within them.
         has_aux: whether the objective returns something besides its value.
         max_steps: the most updates to make.
         tolerance: on the norm of the gradient, or a `Tolerance` for gradient, value and step.
-        key: for an objective with noise or random batches.
+        key: for an objective with noise.
+        batches: for an objective of data: a pytree of arrays, stacked along their first axis and taken in
+            turn, or a function of the step.
         callback: called with a `Result` after every ``every`` steps.
         every: see ``callback``.
         history: whether to keep value and gradient norm of every step.
 
     Returns:
-        a `Result`: ``x``, ``value``, ``gradient_norm``, ``steps``, ``converged``, ``reason``.
+        a `Result`: ``x``, ``value``, ``gradient_norm``, ``steps``, ``evaluations``, ``converged``,
+        ``reason``.
 
     Raises:
         ValueError: an option is out of its range or unknown; ``x0`` has no leaf or one that is not floating
-            point; the objective returns no floating-point scalar; it or its gradient is not finite at ``x0``.
+            point; the objective returns no floating-point scalar (or no residuals where the method needs
+            them); it or its gradient is not finite at ``x0``; ``bounds`` cross or do not fit ``x0``.
 
     >>> result = minimize(lambda x: jnp.sum((x - 3.0) ** 2), jnp.zeros(2), "lbfgs")
     >>> [round(float(each), 3) for each in result.x], result.converged, result.reason
     ([3.0, 3.0], True, 'converged: the gradient norm is within its tolerance')
     """
     x0 = _start(x0)
-    limits = _limits(tolerance, max_steps)
+    limits, relative = _limits(tolerance, max_steps)
     if not is_whole(every) or every < 1:
         raise ValueError(f"minimize: every must be a whole number of at least 1, got {every!r}")
-    optimizer = _optimizer(method)
+    made = _method(method)
+    sampled = callable(batches)
     plan = Plan(
-        objective=_hashable(objective),
-        init=_hashable(optimizer.init),
-        update=_hashable(optimizer.update),
-        has_aux=has_aux,
+        objective=Objective(
+            function=_hashable(objective),
+            has_aux=has_aux,
+            residual=made.residual,
+            batch_at=_hashable(batches) if sampled else None,
+        ),
+        method=made,
         callback=None if callback is None else _hashable(callback),
         every=int(every),
         capacity=int(max_steps) if history else None,
+        relative=relative,
     )
-    result: Result = solve(plan, x0, args, key, limits)
+    given = Given(args, key, None if sampled else _stacked(batches))
+    result: Result = solve(plan, x0, given, box("minimize", bounds, x0), limits)
     if not isinstance(result.code, jax.core.Tracer):
         if int(result.code) == NOT_FINITE and int(result.steps) == 0:
-            _refuse_start(plan, x0, args, key)
+            _refuse_start(plan.objective, x0, given)
         if callback is not None:
             jax.effects_barrier()  # type: ignore[no-untyped-call]
     return result
 
 
 def _start(x0: PyTree) -> PyTree:
-    leaves = trees.flatten(x0)
+    leaves = jax.tree.leaves(x0)
     if not leaves:
         raise ValueError("minimize: x0 has no leaves, got an empty tree")
-    for path, leaf in leaves.items():
-        if compute_dtype(leaf) is None or jnp.issubdtype(jnp.result_type(leaf), jnp.complexfloating):
-            raise ValueError(
-                f"minimize: {_at(path)} must be real floating point, got {jnp.result_type(leaf)}"
-            )
+    if not all(jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves):
+        for path, leaf in trees.flatten(x0).items():
+            if compute_dtype(leaf) is None or jnp.issubdtype(jnp.result_type(leaf), jnp.complexfloating):
+                raise ValueError(
+                    f"minimize: {_at(path)} must be real floating point, got {jnp.result_type(leaf)}"
+                )
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), x0)
 
 
-def _limits(tolerance: float | Tolerance, max_steps: int) -> Limits:
+def _limits(tolerance: float | Tolerance, max_steps: int) -> tuple[Limits, bool]:
     if not is_whole(max_steps) or max_steps < 0:
         raise ValueError(f"minimize: max_steps must be a whole number of at least 0, got {max_steps!r}")
     wanted = tolerance if isinstance(tolerance, Tolerance) else Tolerance(gradient=tolerance)
@@ -129,32 +147,59 @@ def _limits(tolerance: float | Tolerance, max_steps: int) -> Limits:
         name: -1.0 if each is None else number("minimize", f"tolerance on the {name}", each)
         for name, each in given.items()
     }
-    return Limits(max_steps=int(max_steps), **numbers)
+    return Limits(max_steps=int(max_steps), **numbers), bool(wanted.relative)
 
 
-def _optimizer(method: Any) -> optax.GradientTransformationExtraArgs:
+def _stacked(batches: PyTree) -> PyTree:
+    if batches is None:
+        return None
+    lengths = {path: jnp.shape(leaf)[:1] for path, leaf in trees.flatten(batches).items()}
+    if len({*lengths.values()}) != 1 or () in lengths.values() or (0,) in lengths.values():
+        listed = ", ".join(f"{path or 'the array'}: {length}" for path, length in lengths.items())
+        raise ValueError(
+            "minimize: batches must be arrays stacked along a first axis of one length of at least 1, or a "
+            f"function of the step, got {listed or 'an empty tree'}"
+        )
+    return jax.tree.map(jnp.asarray, batches)
+
+
+def _method(method: Any) -> Method:
     if isinstance(method, str):
-        return _make(names.lookup(METHODS, method, "method"))
+        return _named(method)
+    if all(callable(getattr(method, part, None)) for part in ("init", "step")):
+        return cast(Method, method)
     made = _make(method) if callable(method) else method
+    if all(callable(getattr(made, part, None)) for part in ("init", "step")):
+        return cast(Method, made)
     if not callable(getattr(made, "init", None)) or not callable(getattr(made, "update", None)):
         raise ValueError(
             "minimize: method must be a name, a factory of an optimizer or an Optax transformation, "
             f"got {method!r}"
         )
-    return _with_extra_args(made)
+    return _descent(made)
+
+
+@functools.lru_cache(maxsize=128)
+def _named(name: str) -> Method:
+    """The method of ``minimize`` or the optimizer of this name, the same one every time."""
+    if name in METHODS:
+        return METHODS[name]
+    known = plugins.available("optimizer")
+    names.lookup({**dict.fromkeys(METHODS), **dict.fromkeys(known)}, name, "method")
+    return _descent(plugins.resolve("optimizer", name)())
 
 
 @functools.lru_cache(maxsize=128)
 def _make(factory: Callable[[], Any]) -> Any:
     """One optimizer a factory, so that the compiled loop is found again."""
-    return _with_extra_args(factory())
+    return factory()
 
 
-def _with_extra_args(optimizer: Any) -> optax.GradientTransformationExtraArgs:
-    """``optimizer`` as one that takes ``value``, ``grad`` and ``value_fn``, whether it uses them or not."""
-    if isinstance(optimizer, optax.GradientTransformationExtraArgs) or not hasattr(optimizer, "update"):
-        return optimizer
-    return optax.GradientTransformationExtraArgs(optimizer.init, _Ignoring(_hashable(optimizer.update)))
+def _descent(optimizer: Any) -> Descent:
+    update = _hashable(optimizer.update)
+    if not isinstance(optimizer, optax.GradientTransformationExtraArgs):
+        update = _Ignoring(update)
+    return Descent(_hashable(optimizer.init), update)
 
 
 class _Ignoring(ById):
@@ -172,21 +217,23 @@ def _hashable(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _refuse_start(plan: Plan, x0: PyTree, args: tuple[Any, ...], key: Any) -> None:
+def _refuse_start(objective: Objective, x0: PyTree, given: Given) -> None:
     """Say what is not finite at ``x0``, and where."""
-    value, _ = plan.evaluate(x0, args, key, 0)
-    gradient = jax.grad(lambda x: plan.evaluate(x, args, key, 0)[0])(x0)
-    bad = _not_finite(x0)
+    bad = _not_finite(x0, "x0")
     if bad:
         raise ValueError(f"minimize: x0 must be finite, got {bad}")
+    value = objective.scalar(x0, given, 0)
     if not np.isfinite(value):
-        raise ValueError(f"minimize: the objective must be finite at x0, got {float(value)}")
+        output = objective.evaluate(x0, given, 0)[0]
+        found = _not_finite(output, "the residuals") if objective.residual else float(value)
+        raise ValueError(f"minimize: the objective must be finite at x0, got {found}")
+    gradient = jax.grad(objective.scalar)(x0, given, 0)
     raise ValueError(
-        f"minimize: the gradient of the objective must be finite at x0, got {_not_finite(gradient)}"
+        f"minimize: the gradient of the objective must be finite at x0, got {_not_finite(gradient, 'x0')}"
     )
 
 
-def _not_finite(tree: PyTree) -> str:
+def _not_finite(tree: PyTree, root: str) -> str:
     """The first element that is not finite in each leaf, such as ``nan at x0/w[2]``."""
     found = []
     for path, leaf in trees.flatten(tree).items():
@@ -194,9 +241,9 @@ def _not_finite(tree: PyTree) -> str:
         if len(places):
             index = tuple(int(each) for each in places[0])
             shown = str(list(index)) if index else ""
-            found.append(f"{float(leaf[index])} at {_at(path)}{shown}")
+            found.append(f"{float(leaf[index])} at {_at(path, root)}{shown}")
     return ", ".join(found)
 
 
-def _at(path: str) -> str:
-    return f"x0/{path}" if path else "x0"
+def _at(path: str, root: str = "x0") -> str:
+    return f"{root}/{path}" if path else root

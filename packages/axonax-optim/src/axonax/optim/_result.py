@@ -19,7 +19,7 @@ REASONS = (
     "converged: the step is within its tolerance",
     "max_steps reached",
     "not finite: the objective or its gradient, one step beyond x",
-    "no progress: the line search found no better point, x is as good as the precision allows",
+    "no progress: no better point was found, x is as good as the precision allows",
 )
 
 
@@ -28,12 +28,14 @@ class Tolerance:
     """When `minimize` has converged: as soon as one of these holds; ``None`` leaves a test out.
 
     ``gradient`` bounds the Euclidean norm of the gradient, ``value`` the change of the objective in one
-    step, ``step`` the Euclidean norm of one step.
+    step, ``step`` the Euclidean norm of one step. With ``relative`` they are shares: of the gradient's
+    norm at ``x0``, of the value, and of each element of ``x`` (the largest share counts).
     """
 
     gradient: float | None = 1e-6
     value: float | None = None
     step: float | None = None
+    relative: bool = False
 
 
 @jax.tree_util.register_dataclass
@@ -42,7 +44,9 @@ class Result:
     """Where a minimization ended; a pytree, so it passes through ``jit`` and ``vmap``.
 
     ``x`` is the last point at which the objective was finite; ``value`` and ``gradient_norm`` belong to it;
-    ``steps`` counts the updates that led there. ``aux`` is what the objective returned besides its value
+    ``steps`` counts the updates that led there, ``evaluations`` the points at which the objective was
+    evaluated on the way (with its gradient, at most once each). Within bounds, ``gradient_norm`` is that of
+    :math:`x - P(x - g)`, zero at a minimum. ``aux`` is what the objective returned besides its value
     at ``x``; ``history`` holds ``"value"`` and ``"gradient_norm"`` from ``x0`` on, NaN after the last step.
     Both are ``None`` unless asked for.
     """
@@ -51,6 +55,7 @@ class Result:
     value: jax.Array
     gradient_norm: jax.Array
     steps: jax.Array
+    evaluations: jax.Array
     code: jax.Array
     aux: PyTree = None
     history: dict[str, jax.Array] | None = None
