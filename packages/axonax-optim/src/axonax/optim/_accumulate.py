@@ -90,7 +90,8 @@ class _Accumulate:
 
         def run(inner: PyTree) -> tuple[PyTree, PyTree]:
             mean = jax.tree.map(lambda each: each / divisor.astype(each.dtype), total)
-            return self.inner.update(mean, inner, params, **extra)
+            result: tuple[PyTree, PyTree] = self.inner.update(mean, inner, params, **extra)
+            return result
 
         steps, inner = when(full & (sum_of_weights > 0), run, state.inner)
         target = updates if params is None else params

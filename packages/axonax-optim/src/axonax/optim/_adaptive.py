@@ -100,19 +100,19 @@ def rmsprop(
 def adadelta(
     learning_rate: Number | Schedule = 1.0,
     *,
-    rho: Number | Schedule = 0.9,
+    decay: Number | Schedule = 0.9,
     eps: Number | Schedule = 1e-6,
     weight_decay: Number | Schedule = 0.0,
     mask: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
     """AdaDelta: steps in the units of the parameters, by a running mean of their own squares.
 
-    ``v = rho v + (1 - rho) g^2``, ``d = sqrt((x + eps) / (v + eps)) g``, ``x = rho x + (1 - rho) d^2``,
+    ``v = decay v + (1 - decay) g^2``, ``d = sqrt((x + eps) / (v + eps)) g``, ``x = decay x + (1 - decay) d^2``,
     ``update = -learning_rate * d``, with ``weight_decay * params`` added to ``g`` first.
 
     Args:
         learning_rate: a number, or a schedule ``step -> number``; 1 as in the paper.
-        rho: share of both running means that is kept, in [0, 1).
+        decay: share of both running means that is kept, in [0, 1).
         eps: added inside the roots.
         weight_decay: strength of the decay.
         mask: as in `adamw`.
@@ -126,12 +126,12 @@ def adadelta(
     Zeiler, "ADADELTA: an adaptive learning rate method", 2012, algorithm 1.
 
     >>> import jax.numpy as jnp
-    >>> optimizer, params = adadelta(eps=1.0, rho=0.75), jnp.zeros(1)
+    >>> optimizer, params = adadelta(eps=1.0, decay=0.75), jnp.zeros(1)
     >>> updates, _ = optimizer.update(jnp.array([2.0]), optimizer.init(params), params)
     >>> round(float(updates[0]), 3)
     -1.414
     """
-    numbers = {"learning_rate": learning_rate, "rho": rho, "eps": eps, "weight_decay": weight_decay}
+    numbers = {"learning_rate": learning_rate, "decay": decay, "eps": eps, "weight_decay": weight_decay}
     return live("adadelta", _adadelta, numbers, mask=mask)
 
 
@@ -211,9 +211,9 @@ def _rmsprop(
     return named(step=step, trace=optax.trace(momentum, nesterov))
 
 
-def _adadelta(*, learning_rate: Any, rho: Any, eps: Any, weight_decay: Any, mask: Any) -> Any:
-    decay = optax.add_decayed_weights(weight_decay, mask)
-    return descend(learning_rate, decay=decay, moments=optax.scale_by_adadelta(rho, eps))
+def _adadelta(*, learning_rate: Any, decay: Any, eps: Any, weight_decay: Any, mask: Any) -> Any:
+    shrink = optax.add_decayed_weights(weight_decay, mask)
+    return descend(learning_rate, decay=shrink, moments=optax.scale_by_adadelta(decay, eps))
 
 
 def _adafactor(

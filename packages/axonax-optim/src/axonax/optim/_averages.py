@@ -38,14 +38,14 @@ class SwaState(NamedTuple):
     """The mean of some of the points that were passed, how many these are, and the steps taken."""
 
     average: PyTree
-    count: jax.Array
+    points: jax.Array
     steps: jax.Array
 
     def evaluation_params(self, params: PyTree) -> PyTree:
         """The mean; ``params`` before it has begun."""
 
         def one(mean: Any, param: Any) -> Any:
-            return None if mean is None else jnp.where(self.count > 0, mean, param)
+            return None if mean is None else jnp.where(self.points > 0, mean, param)
 
         return jax.tree.map(one, self.average, params, is_leaf=lambda leaf: leaf is None)
 
@@ -174,12 +174,12 @@ def _swa(*, start: int, every: int) -> Any:
         reached = _reached("swa", updates, params)
         steps = state.steps + 1
         due = (steps > start) & ((steps - start) % every == 0)
-        count = state.count + due
+        points = state.points + due
 
         def one(mean: Any, param: Any) -> Any:
-            return jnp.where(due, mean + (param - mean) / jnp.maximum(count, 1).astype(mean.dtype), mean)
+            return jnp.where(due, mean + (param - mean) / jnp.maximum(points, 1).astype(mean.dtype), mean)
 
-        return updates, SwaState(jax.tree.map(one, state.average, reached), count, steps)
+        return updates, SwaState(jax.tree.map(one, state.average, reached), points, steps)
 
     return optax.GradientTransformation(init, update)
 

@@ -39,7 +39,7 @@ POSITIVE_OR_ZERO = Range(0.0, np.inf)
 FINITE = Range(-np.inf, np.inf)
 SHARE = Range(0.0, 1.0)
 ALLOWED = {"scale": FINITE} | dict.fromkeys(
-    ("b1", "b2", "b3", "decay", "momentum", "rho", "adam_b1", "adam_b2"), SHARE
+    ("b1", "b2", "b3", "decay", "momentum", "adam_b1", "adam_b2"), SHARE
 )
 
 

@@ -33,7 +33,7 @@ def norms(leaves: Sequence[Any]) -> list[jax.Array]:
 def tree_norms(tree: PyTree) -> PyTree:
     """`norms` of the leaves of a tree, in a tree of its structure."""
     leaves, structure = jax.tree.flatten(tree)
-    return structure.unflatten(norms(leaves))
+    return jax.tree.unflatten(structure, norms(leaves))
 
 
 def global_norm(tree: PyTree) -> jax.Array:
