@@ -25,7 +25,12 @@ from axonax.optim._clips import clip as clip
 from axonax.optim._clips import clip_by_block_rms as clip_by_block_rms
 from axonax.optim._clips import clip_by_global_norm as clip_by_global_norm
 from axonax.optim._conjugate import nonlinear_cg as nonlinear_cg
+from axonax.optim._curvature import lbfgs as lbfgs
+from axonax.optim._curvature import muon as muon
+from axonax.optim._curvature import sophia as sophia
 from axonax.optim._describe import describe as describe
+from axonax.optim._free import prodigy as prodigy
+from axonax.optim._free import schedule_free as schedule_free
 from axonax.optim._groups import frozen as frozen
 from axonax.optim._groups import groups as groups
 from axonax.optim._least_squares import gauss_newton as gauss_newton
@@ -36,6 +41,7 @@ from axonax.optim._presets import no_decay as no_decay
 from axonax.optim._quasi_newton import bfgs as bfgs
 from axonax.optim._result import Result as Result
 from axonax.optim._result import Tolerance as Tolerance
+from axonax.optim._sam import sam as sam
 from axonax.optim._scales import add_decayed_weights as add_decayed_weights
 from axonax.optim._scales import add_noise as add_noise
 from axonax.optim._scales import scale as scale
@@ -60,6 +66,7 @@ from axonax.optim._schedules import linear_decay as linear_decay
 from axonax.optim._schedules import warmup as warmup
 from axonax.optim._sgd import noisy_sgd as noisy_sgd
 from axonax.optim._sgd import sgd as sgd
+from axonax.optim._soap import soap as soap
 from axonax.optim._trust import fromage as fromage
 from axonax.optim._trust import lamb as lamb
 from axonax.optim._trust import lars as lars
