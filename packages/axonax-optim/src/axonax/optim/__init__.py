@@ -29,6 +29,8 @@ from axonax.optim._curvature import lbfgs as lbfgs
 from axonax.optim._curvature import muon as muon
 from axonax.optim._curvature import sophia as sophia
 from axonax.optim._describe import describe as describe
+from axonax.optim._fit import Fit as Fit
+from axonax.optim._fit import fit as fit
 from axonax.optim._free import prodigy as prodigy
 from axonax.optim._free import schedule_free as schedule_free
 from axonax.optim._groups import frozen as frozen

@@ -21,7 +21,7 @@ class Box(NamedTuple):
     upper: PyTree
 
 
-def box(owner: str, bounds: Any, x0: PyTree) -> Box | None:
+def box(owner: str, bounds: Any, x0: PyTree, name: str = "x0") -> Box | None:
     """The `Box` for ``x0`` that ``bounds = (lower, upper)`` describes.
 
     Each side is a number, an array or a tree, as far down ``x0`` as it pleases; ``None`` means no bound.
@@ -34,10 +34,10 @@ def box(owner: str, bounds: Any, x0: PyTree) -> Box | None:
     if not isinstance(bounds, (tuple, list)) or len(bounds) != 2:
         raise ValueError(f"{owner}: bounds must be a pair (lower, upper), got {bounds!r}")
     made = Box(
-        _side(owner, "lower", bounds[0], x0, -np.inf),
-        _side(owner, "upper", bounds[1], x0, np.inf),
+        _side(owner, ("lower", name), bounds[0], x0, -np.inf),
+        _side(owner, ("upper", name), bounds[1], x0, np.inf),
     )
-    _check_order(owner, made)
+    _check_order(owner, made, name)
     return made
 
 
@@ -75,7 +75,7 @@ def reach(box: Box, x: jax.Array, direction: jax.Array) -> jax.Array:
     return jnp.maximum(jnp.min(jnp.where(direction == 0, jnp.inf, room / moving), initial=jnp.inf), 1)
 
 
-def _side(owner: str, name: str, side: Any, x0: PyTree, missing: float) -> PyTree:
+def _side(owner: str, names: tuple[str, str], side: Any, x0: PyTree, missing: float) -> PyTree:
     def fill(bound: Any, part: PyTree) -> PyTree:
         value = missing if bound is None else bound
         return jax.tree.map(
@@ -88,10 +88,13 @@ def _side(owner: str, name: str, side: Any, x0: PyTree, missing: float) -> PyTre
         return jax.tree.map(fill, side, x0, is_leaf=lambda bound: bound is None)
     except (ValueError, TypeError) as error:
         listed = "; ".join(trees.diff(side, x0)) or str(error)
-        raise ValueError(f"{owner}: the {name} bound (first) does not fit x0 (second): {listed}") from error
+        which, name = names
+        raise ValueError(
+            f"{owner}: the {which} bound (first) does not fit {name} (second): {listed}"
+        ) from error
 
 
-def _check_order(owner: str, box: Box) -> None:
+def _check_order(owner: str, box: Box, name: str) -> None:
     lower, upper = trees.flatten(box.lower), trees.flatten(box.upper)
     for path in lower:
         if isinstance(lower[path], jax.core.Tracer) or isinstance(upper[path], jax.core.Tracer):
@@ -100,7 +103,7 @@ def _check_order(owner: str, box: Box) -> None:
         places = np.argwhere(~(low <= high))
         if len(places):
             index = tuple(int(each) for each in places[0])
-            where = (f"x0/{path}" if path else "x0") + (str(list(index)) if index else "")
+            where = (f"{name}/{path}" if path else name) + (str(list(index)) if index else "")
             raise ValueError(
                 f"{owner}: the bounds must not cross or be NaN, "
                 f"got lower {float(low[index]):g} and upper {float(high[index]):g} at {where}"

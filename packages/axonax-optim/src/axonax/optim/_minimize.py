@@ -18,7 +18,7 @@ from axonax.optim._descent import Descent
 from axonax.optim._dtypes import compute_dtype
 from axonax.optim._least_squares import gauss_newton, levenberg_marquardt
 from axonax.optim._loop import Limits, Plan, solve
-from axonax.optim._problem import ById, Given, Method, Objective
+from axonax.optim._problem import ById, Given, Method, Objective, hashable
 from axonax.optim._quasi_newton import bfgs
 from axonax.optim._result import NOT_FINITE, Result, Tolerance
 from axonax.tensor import names, plugins, trees
@@ -96,21 +96,21 @@ def minimize(
     >>> [round(float(each), 3) for each in result.x], result.converged, result.reason
     ([3.0, 3.0], True, 'converged: the gradient norm is within its tolerance')
     """
-    x0 = _start(x0)
+    x0 = as_start("minimize", "x0", x0)
     limits, relative = _limits(tolerance, max_steps)
     if not is_whole(every) or every < 1:
         raise ValueError(f"minimize: every must be a whole number of at least 1, got {every!r}")
-    made = _method(method)
+    made = as_method(method)
     sampled = callable(batches)
     plan = Plan(
         objective=Objective(
-            function=_hashable(objective),
+            function=hashable(objective),
             has_aux=has_aux,
             residual=made.residual,
-            batch_at=_hashable(batches) if sampled else None,
+            batch_at=hashable(batches) if sampled else None,
         ),
         method=made,
-        callback=None if callback is None else _hashable(callback),
+        callback=None if callback is None else hashable(callback),
         every=int(every),
         capacity=int(max_steps) if history else None,
         relative=relative,
@@ -125,15 +125,16 @@ def minimize(
     return result
 
 
-def _start(x0: PyTree) -> PyTree:
+def as_start(owner: str, name: str, x0: PyTree) -> PyTree:
+    """``x0`` as arrays, if it is something to start from."""
     leaves = jax.tree.leaves(x0)
     if not leaves:
-        raise ValueError("minimize: x0 has no leaves, got an empty tree")
+        raise ValueError(f"{owner}: {name} has no leaves, got an empty tree")
     if not all(jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves):
         for path, leaf in trees.flatten(x0).items():
             if compute_dtype(leaf) is None or jnp.issubdtype(jnp.result_type(leaf), jnp.complexfloating):
                 raise ValueError(
-                    f"minimize: {_at(path)} must be real floating point, got {jnp.result_type(leaf)}"
+                    f"{owner}: {_at(path, name)} must be real floating point, got {jnp.result_type(leaf)}"
                 )
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), x0)
 
@@ -163,7 +164,8 @@ def _stacked(batches: PyTree) -> PyTree:
     return jax.tree.map(jnp.asarray, batches)
 
 
-def _method(method: Any) -> Method:
+def as_method(method: Any) -> Method:
+    """The method that ``method`` names, makes or is."""
     if isinstance(method, str):
         return _named(method)
     if all(callable(getattr(method, part, None)) for part in ("init", "step")):
@@ -196,10 +198,10 @@ def _make(factory: Callable[[], Any]) -> Any:
 
 
 def _descent(optimizer: Any) -> Descent:
-    update = _hashable(optimizer.update)
+    update = hashable(optimizer.update)
     if not isinstance(optimizer, optax.GradientTransformationExtraArgs):
         update = _Ignoring(update)
-    return Descent(_hashable(optimizer.init), update)
+    return Descent(hashable(optimizer.init), update)
 
 
 class _Ignoring(ById):
@@ -207,14 +209,6 @@ class _Ignoring(ById):
 
     def __call__(self, updates: PyTree, state: PyTree, params: PyTree = None, **extra: Any) -> Any:
         return self.function(updates, state, params)
-
-
-def _hashable(function: Callable[..., Any]) -> Callable[..., Any]:
-    try:
-        hash(function)
-    except TypeError:
-        return ById(function)
-    return function
 
 
 def _refuse_start(objective: Objective, x0: PyTree, given: Given) -> None:

@@ -32,6 +32,15 @@ class ById:
         return id(self.function)
 
 
+def hashable(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function``, or where it has no hash something that calls it and has one."""
+    try:
+        hash(function)
+    except TypeError:
+        return ById(function)
+    return function
+
+
 class Given(NamedTuple):
     """What the objective is given besides ``x``."""
 

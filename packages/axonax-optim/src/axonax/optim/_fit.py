@@ -1,0 +1,209 @@
+"""Fit a function to data, with the errors of its parameters."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from axonax.optim._bounds import box
+from axonax.optim._checks import is_number, options
+from axonax.optim._minimize import as_method, as_start, minimize
+from axonax.optim._precision import epsilon
+from axonax.optim._problem import hashable, raveling
+from axonax.optim._result import Result, Tolerance
+
+PyTree = Any
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What `fit` found; a pytree.
+
+    ``covariance`` is a matrix in the order of ``jax.flatten_util.ravel_pytree(params)``, infinite where the
+    data do not determine the parameters; ``standard_errors`` are the roots of its diagonal, in the
+    structure of ``params``; ``residual`` is ``ydata - f(xdata, params)``; ``result`` is that of
+    `minimize`, whose value is half the sum of squares of the residuals over ``sigma``.
+    """
+
+    params: PyTree
+    covariance: jax.Array
+    standard_errors: PyTree
+    residual: jax.Array
+    result: Result
+
+    @property
+    def converged(self) -> Any:
+        """Whether a tolerance was met."""
+        return self.result.converged
+
+    @property
+    def reason(self) -> Any:
+        """Why it ended, in words."""
+        return self.result.reason
+
+
+@options
+def fit(
+    f: Callable[[Any, PyTree], Any],
+    xdata: PyTree,
+    ydata: Any,
+    p0: PyTree,
+    *,
+    sigma: Any = None,
+    absolute_sigma: bool = False,
+    bounds: Any = None,
+    method: Any = "levenberg_marquardt",
+    max_steps: int = 1000,
+    tolerance: float | Tolerance | None = None,
+) -> Fit:
+    r"""Fit ``f(xdata, params)`` to ``ydata`` by least squares, as ``scipy.optimize.curve_fit`` does.
+
+    .. math::
+        \min_p \tfrac12 r^T \Sigma^{-1} r, \quad r = y - f(x, p), \quad
+        \mathrm{cov}(p) = (J^T \Sigma^{-1} J)^{-1} s^2
+
+    with :math:`\Sigma` from ``sigma``, the Jacobian :math:`J` at the minimum, and :math:`s^2` the sum of
+    squares by degrees of freedom, or 1 with ``absolute_sigma``. Works under ``jit``, ``vmap`` and ``grad``.
+
+    Args:
+        f: ``(xdata, params) -> array`` of the shape of ``ydata``.
+        xdata: whatever ``f`` takes, a pytree of arrays.
+        ydata: the observations.
+        p0: where to start: any pytree of floating-point arrays or numbers.
+        sigma: standard deviations of ``ydata``, a number or of its shape; or for ``ydata`` of shape
+            ``(n,)`` their covariance ``(n, n)``; ``None``: all alike.
+        absolute_sigma: whether ``sigma`` is known in absolute terms, not only up to a factor.
+        bounds: ``(lower, upper)``, as for `minimize`.
+        method: as for `minimize`; those for least squares know the problem best.
+        max_steps: the most updates to make.
+        tolerance: as for `minimize`; ``None``: as near as the precision of the parameters allows.
+
+    Returns:
+        a `Fit`: ``params``, ``covariance``, ``standard_errors``, ``residual``, ``converged``, ``reason``.
+
+    Raises:
+        ValueError: ``ydata`` or ``sigma`` is not finite, ``sigma`` not positive or of another shape; ``f``
+            does not return the shape of ``ydata``; whatever `minimize` refuses.
+
+    >>> x = jnp.linspace(0.0, 1.0, 20)
+    >>> found = fit(lambda x, p: p["a"] * jnp.exp(-p["b"] * x), x, 2 * jnp.exp(-3 * x), {"a": 1.0, "b": 1.0})
+    >>> {name: round(float(value), 3) for name, value in found.params.items()}, found.converged
+    ({'a': 2.0, 'b': 3.0}, True)
+    """
+    p0 = as_start("fit", "p0", p0)
+    box("fit", bounds, p0, "p0")
+    ydata = _observations(ydata)
+    sigma, correlated = _deviations(sigma, ydata)
+    chosen = as_method(method)
+    residuals = _Residuals(hashable(f), correlated)
+    shape = jax.eval_shape(f, xdata, p0)
+    if not isinstance(shape, jax.ShapeDtypeStruct) or shape.shape != ydata.shape:
+        came = getattr(shape, "shape", f"a {type(shape).__name__}")
+        raise ValueError(f"fit: f must return the shape of ydata, {ydata.shape}, got {came}")
+    if tolerance is None:
+        near = epsilon(raveling(p0)[0]) ** (2 / 3)
+        tolerance = Tolerance(gradient=near, value=near**1.5, step=near, relative=True)
+    objective = residuals if chosen.residual else _HalfSquares(residuals)
+    data = (xdata, ydata, sigma)
+    result = minimize(
+        objective, p0, chosen, args=data, bounds=bounds, max_steps=max_steps, tolerance=tolerance
+    )
+    covariance, errors = _spread(residuals, bool(absolute_sigma), result.x, data)
+    return Fit(
+        params=result.x,
+        covariance=covariance,
+        standard_errors=errors,
+        residual=ydata - f(xdata, result.x),
+        result=result,
+    )
+
+
+@dataclass(frozen=True)
+class _Residuals:
+    """Residuals of unit variance."""
+
+    function: Callable[..., Any]
+    correlated: bool
+
+    def __call__(self, params: PyTree, xdata: PyTree, ydata: jax.Array, sigma: Any) -> Any:
+        residual = self.function(xdata, params) - ydata
+        if sigma is None:
+            return residual
+        if self.correlated:
+            return jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(sigma), residual, lower=True)
+        return residual / sigma
+
+
+@dataclass(frozen=True)
+class _HalfSquares:
+    residuals: _Residuals
+
+    def __call__(self, params: PyTree, *data: Any) -> Any:
+        return jnp.sum(self.residuals(params, *data) ** 2) / 2
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _spread(residuals: _Residuals, absolute: bool, params: PyTree, data: Any) -> tuple[jax.Array, PyTree]:
+    """Covariance and standard errors at the minimum."""
+    flat, unravel = raveling(params)
+    residual = jnp.ravel(residuals(params, *data))
+    jacobian = jax.jacfwd(lambda flat: jnp.ravel(residuals(unravel(flat), *data)))(flat)
+    # Columns of one length: whether the data determine a parameter does not hang on its unit.
+    size = jnp.linalg.norm(jacobian, axis=0)
+    size = jnp.where(size > 0, size, 1)
+    _, singular, right = jnp.linalg.svd(jacobian / size[None, :], full_matrices=False)
+    known = singular[-1] > epsilon(flat) * max(jacobian.shape) * singular[0]
+    factor = right.T / jnp.where(singular > 0, singular, 1)[None, :] / size[:, None]
+    freedom = residual.size - flat.size
+    if not absolute:
+        factor = factor * jnp.sqrt(jnp.vdot(residual, residual) / max(freedom, 1))
+    determined = known if freedom > 0 or (absolute and freedom == 0) else jnp.asarray(False)
+    covariance = jnp.where(determined, factor @ factor.T, jnp.inf)
+    return covariance, unravel(jnp.sqrt(jnp.diag(covariance)))
+
+
+def _observations(ydata: Any) -> jax.Array:
+    ydata = jnp.asarray(ydata)
+    if not is_number(ydata):
+        raise ValueError(f"fit: ydata must be real numbers, got {ydata.dtype}")
+    ydata = ydata if jnp.issubdtype(ydata.dtype, jnp.floating) else ydata.astype(float)
+    if ydata.size == 0:
+        raise ValueError(f"fit: ydata must hold observations, got shape {ydata.shape}")
+    _refuse("ydata", "finite", ydata, jnp.isfinite(ydata))
+    return ydata
+
+
+def _deviations(sigma: Any, ydata: jax.Array) -> tuple[Any, bool]:
+    """``sigma`` as an array, and whether it is a covariance."""
+    if sigma is None:
+        return None, False
+    sigma = jnp.asarray(sigma, ydata.dtype)
+    correlated = ydata.ndim == 1 and sigma.shape == ydata.shape * 2
+    if not correlated and sigma.shape not in ((), ydata.shape):
+        raise ValueError(
+            f"fit: sigma must be a number, of the shape of ydata, {ydata.shape}, or for one axis a square "
+            f"covariance, got shape {sigma.shape}"
+        )
+    if correlated:
+        _refuse("sigma", "positive definite", sigma, jnp.isfinite(jnp.linalg.cholesky(sigma)))
+    else:
+        _refuse("sigma", "positive and finite", sigma, jnp.isfinite(sigma) & (sigma > 0))
+    return sigma, correlated
+
+
+def _refuse(name: str, wanted: str, array: jax.Array, good: jax.Array) -> None:
+    """An error about the first element that is not ``good``; traced values pass."""
+    if isinstance(good, jax.core.Tracer):
+        return
+    places = np.argwhere(~np.asarray(good))
+    if len(places):
+        index = tuple(int(each) for each in places[0])
+        where = f"{float(array[index]):g} at {name}{list(index) if index else ''}"
+        raise ValueError(f"fit: {name} must be {wanted}, got {where}")

@@ -1,0 +1,137 @@
+"""`fit` beside `scipy.optimize.curve_fit`, and its refusals."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.optimize
+
+from axonax import optim
+
+DRAW = np.random.default_rng(0)
+X = np.linspace(0.0, 4.0, 50)
+SIGMA = 0.05 + 0.1 * DRAW.random(50)
+Y = 2.5 * np.exp(-1.3 * X) + 0.5 + SIGMA * DRAW.normal(size=50)
+COVARIANCE = np.diag(SIGMA**2) + 0.002 * np.exp(-np.abs(X[:, None] - X[None, :]))
+START = {"rate": 1.0, "size": np.ones(2)}
+
+
+def decay(x, params):
+    return params["size"][0] * jnp.exp(-params["rate"] * x) + params["size"][1]
+
+
+def scipy_decay(x, rate, size, offset):
+    return size * np.exp(-rate * x) + offset
+
+
+@pytest.mark.parametrize("method", ["levenberg_marquardt", "gauss_newton", "bfgs", "lbfgs"])
+@pytest.mark.parametrize(
+    ("sigma", "absolute"), [(None, False), (SIGMA, False), (SIGMA, True), (COVARIANCE, True)]
+)
+def test_agrees_with_scipy(method, sigma, absolute):
+    with jax.enable_x64(True):
+        ours = optim.fit(decay, X, Y, START, sigma=sigma, absolute_sigma=absolute, method=method)
+        assert ours.converged
+    theirs, covariance = scipy.optimize.curve_fit(
+        scipy_decay, X, Y, np.ones(3), sigma=sigma, absolute_sigma=absolute, xtol=1e-14, ftol=1e-14
+    )
+    params = [ours.params["rate"], *ours.params["size"]]
+    np.testing.assert_allclose(params, theirs, rtol=1e-6)
+    np.testing.assert_allclose(ours.covariance, covariance, rtol=1e-5)
+    errors = [ours.standard_errors["rate"], *ours.standard_errors["size"]]
+    np.testing.assert_allclose(errors, np.sqrt(np.diag(covariance)), rtol=1e-5)
+    np.testing.assert_allclose(ours.residual, Y - scipy_decay(X, *theirs), atol=1e-6)
+
+
+def test_float32_is_as_near_as_it_can_be():
+    ours = optim.fit(decay, X, Y, START, sigma=SIGMA)
+    assert ours.converged
+    assert ours.params["size"].dtype == jnp.float32
+    theirs, covariance = scipy.optimize.curve_fit(scipy_decay, X, Y, np.ones(3), sigma=SIGMA)
+    np.testing.assert_allclose([ours.params["rate"], *ours.params["size"]], theirs, rtol=1e-4)
+    np.testing.assert_allclose(ours.covariance, covariance, rtol=1e-3)
+
+
+def test_bounds_agree_with_scipy():
+    bounds = ({"rate": 0.0, "size": np.zeros(2)}, {"rate": 1.1, "size": np.inf})
+    with jax.enable_x64(True):
+        ours = optim.fit(decay, X, Y, START, bounds=bounds)
+    theirs, covariance = scipy.optimize.curve_fit(
+        scipy_decay, X, Y, np.ones(3), bounds=([0, 0, 0], [1.1, np.inf, np.inf]), xtol=1e-14, ftol=1e-14
+    )
+    assert float(ours.params["rate"]) == 1.1
+    np.testing.assert_allclose(ours.params["size"], theirs[1:], rtol=1e-6)
+    np.testing.assert_allclose(ours.covariance, covariance, rtol=1e-5)
+
+
+def test_what_the_data_do_not_determine_has_an_infinite_error():
+    ours = optim.fit(lambda x, p: (p[0] + p[1]) * x, X, Y, jnp.ones(2))
+    assert bool(jnp.all(jnp.isinf(ours.covariance)))
+    exact = optim.fit(lambda x, p: p[0] * x + p[1], X[:2], Y[:2], jnp.ones(2))
+    assert bool(jnp.all(jnp.isinf(exact.covariance)))
+    known = optim.fit(lambda x, p: p[0] * x + p[1], X[:2], Y[:2], jnp.ones(2), sigma=0.1, absolute_sigma=True)
+    assert bool(jnp.all(jnp.isfinite(known.covariance)))
+
+
+def test_many_data_sets_under_vmap_and_one_compile():
+    traces = []
+
+    def line(x, params):
+        traces.append(None)
+        return params[0] * x + params[1]
+
+    slopes = jnp.array([1.0, 2.0, 3.0])
+    found = jax.vmap(lambda slope: optim.fit(line, jnp.asarray(X, float), slope * X + 0.5, jnp.zeros(2)))(
+        slopes
+    )
+    np.testing.assert_allclose(found.params[:, 0], slopes, rtol=1e-4)
+    assert found.converged.tolist() == [True] * 3
+    for turn in range(3):
+        optim.fit(line, X, turn * X, jnp.zeros(2))
+        traces = traces[:0] if turn == 0 else traces
+    assert len(traces) <= 4  # two a call: the check of its shape and the residual, no program
+
+
+def test_parameters_follow_the_data():
+    def slope(y):
+        return optim.fit(lambda x, p: p * x, jnp.arange(1.0, 4.0), y, 1.0).params
+
+    np.testing.assert_allclose(jax.grad(slope)(jnp.array([1.0, 2.5, 2.0])), np.arange(1, 4) / 14, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ydata": [1.0, np.nan, 2.0]}, r"ydata must be finite, got nan at ydata\[1\]"),
+        ({"ydata": []}, r"ydata must hold observations, got shape \(0,\)"),
+        ({"ydata": [1j, 1, 1]}, r"ydata must be real numbers, got complex64"),
+        (
+            {"sigma": [1.0, 2.0]},
+            r"sigma must be a number, of the shape of ydata, \(3,\), .* got shape \(2,\)",
+        ),
+        ({"sigma": [1.0, 0.0, 1.0]}, r"sigma must be positive and finite, got 0 at sigma\[1\]"),
+        ({"sigma": -np.eye(3)}, r"sigma must be positive definite, got -1 at sigma\[0, 0\]"),
+        ({"f": lambda x, p: p[0]}, r"f must return the shape of ydata, \(3,\), got \(\)"),
+        ({"f": lambda x, p: (x, p)}, r"f must return the shape of ydata, \(3,\), got a tuple"),
+        ({"p0": [1]}, r"p0/0 must be real floating point, got int32"),
+        ({"p0": []}, r"p0 has no leaves"),
+        ({"bounds": ([2.0], [1.0])}, r"must not cross or be NaN, got lower 2 and upper 1 at p0/0"),
+        ({"bounds": ([2.0, 1.0], None)}, r"the lower bound \(first\) does not fit p0 \(second\): 1: only in"),
+        ({"sigmas": 1.0}, r'unknown option "sigmas": did you mean "sigma"'),
+    ],
+)
+def test_refusals(changes, message):
+    given = {
+        "f": lambda x, p: p[0] * x,
+        "xdata": jnp.ones(3),
+        "ydata": [1.0, 2.0, 3.0],
+        "p0": [1.0],
+        **changes,
+    }
+    with pytest.raises(ValueError, match=f"fit: .*{message}"):
+        optim.fit(**given)
+
+
+def test_an_unknown_method():
+    with pytest.raises(ValueError, match=r'unknown method "levenberg": did you mean "levenberg_marquardt"'):
+        optim.fit(lambda x, p: p * x, jnp.ones(3), jnp.ones(3), 1.0, method="levenberg")
