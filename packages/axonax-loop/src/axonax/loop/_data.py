@@ -57,6 +57,9 @@ class ArraysIterator:
 
     def __init__(self, source: Arrays, key: Any, position: dict[str, int]) -> None:
         self._source = source
+        whole = source.batch if len(source.batch) > 1 else source.batch[0]
+        self._leaves, self._structure = jax.tree.flatten(whole)
+        self._length = len(source)
         key = jax.random.key(0) if key is None else key
         self._seed = np.asarray(jax.random.key_data(key)).astype(np.uint32).tolist() if source.shuffle else []
         self.set_state(position)
@@ -76,22 +79,15 @@ class ArraysIterator:
         return self
 
     def __next__(self) -> Any:
-        if self._step >= len(self._source):
+        if self._step >= self._length:
             raise StopIteration
         start = self._step * self._source.batch_size
         stop = start + self._source.batch_size
         self._step += 1
         if self._order is None:
-            return self._cut(lambda leaf: leaf[start:stop])
+            return self._structure.unflatten([leaf[start:stop] for leaf in self._leaves])
         chosen = self._order[start:stop]
-        return self._cut(lambda leaf: np.take(leaf, chosen, axis=0))
-
-    def _cut(self, cut: Callable[[Any], Any]) -> Any:
-        parts = tuple(
-            cut(part) if isinstance(part, np.ndarray) else jax.tree.map(cut, part)
-            for part in self._source.batch
-        )
-        return parts if len(parts) > 1 else parts[0]
+        return self._structure.unflatten([leaf.take(chosen, axis=0) for leaf in self._leaves])
 
 
 def arrays(
