@@ -107,8 +107,9 @@ def adadelta(
 ) -> optax.GradientTransformationExtraArgs:
     """AdaDelta: steps in the units of the parameters, by a running mean of their own squares.
 
-    ``v = decay v + (1 - decay) g^2``, ``d = sqrt((x + eps) / (v + eps)) g``, ``x = decay x + (1 - decay) d^2``,
-    ``update = -learning_rate * d``, with ``weight_decay * params`` added to ``g`` first.
+    ``v = decay v + (1 - decay) g^2``, ``d = sqrt((x + eps) / (v + eps)) g``,
+    ``x = decay x + (1 - decay) d^2``, ``update = -learning_rate * d``, with
+    ``weight_decay * params`` added to ``g`` first.
 
     Args:
         learning_rate: a number, or a schedule ``step -> number``; 1 as in the paper.

@@ -57,6 +57,44 @@ def linear_decay(init_value: float, warmup: int = 0, steps: int = 1000) -> Sched
 
 
 @options
+def polynomial_decay(
+    init_value: float,
+    end_value: float = 1e-3,
+    *,
+    power: float = 2.0,
+    transition_steps: int = 10,
+    transition_begin: int = 0,
+) -> Schedule:
+    """``(init_value - end_value) * (1 - share)^power + end_value``, with ``share`` of the steps done.
+
+    Args:
+        init_value: the number up to step ``transition_begin``.
+        end_value: the number after ``transition_steps`` more.
+        power: 1 is a straight line.
+        transition_steps: steps of the way.
+        transition_begin: the step at which it begins.
+
+    Returns:
+        ``step -> number``.
+
+    Raises:
+        ValueError: a number lies outside its range.
+
+    >>> schedule = polynomial_decay(0.1, 0.0, transition_steps=100)
+    >>> [round(float(schedule(step)), 3) for step in (0, 50, 100, 200)]
+    [0.1, 0.025, 0.0, 0.0]
+    """
+    schedule: Schedule = optax.polynomial_schedule(
+        number("polynomial_decay", "init_value", init_value),
+        number("polynomial_decay", "end_value", end_value),
+        number("polynomial_decay", "power", power),
+        whole("polynomial_decay", "transition_steps", transition_steps),
+        whole("polynomial_decay", "transition_begin", transition_begin, least=0),
+    )
+    return schedule
+
+
+@options
 def exponential_decay(
     init_value: float,
     decay_rate: float = 0.95,

@@ -17,7 +17,7 @@ PyTree = Any
 class SoapState(NamedTuple):
     """Steps, the moments (the second one in the eigenbasis) and the sides of each matrix."""
 
-    count: jax.Array
+    steps: jax.Array
     mu: PyTree
     nu: PyTree
     sides: PyTree
@@ -101,9 +101,9 @@ def _scale_by_soap(
         return SoapState(jnp.zeros((), jnp.int32), zeros, zeros, sides)
 
     def update(updates: PyTree, state: SoapState, params: PyTree = None) -> tuple[PyTree, SoapState]:
-        count = optax.safe_increment(state.count)
+        count = optax.safe_increment(state.steps)
         # 0: keep the bases, 1: by a power iteration, 2: the eigenvectors.
-        renewal = jnp.where(state.count == 0, 2, (state.count % frequency == 0).astype(jnp.int32))
+        renewal = jnp.where(state.steps == 0, 2, (state.steps % frequency == 0).astype(jnp.int32))
         sides = jax.tree.map(
             lambda leaf, sides: _renewed(_matrix(leaf), sides, share, renewal), updates, state.sides
         )
