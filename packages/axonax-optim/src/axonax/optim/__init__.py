@@ -38,6 +38,12 @@ from axonax.optim._groups import groups as groups
 from axonax.optim._least_squares import gauss_newton as gauss_newton
 from axonax.optim._least_squares import levenberg_marquardt as levenberg_marquardt
 from axonax.optim._minimize import minimize as minimize
+from axonax.optim._phases import cosine_restarts as cosine_restarts
+from axonax.optim._phases import inverse_sqrt as inverse_sqrt
+from axonax.optim._phases import join as join
+from axonax.optim._phases import one_cycle as one_cycle
+from axonax.optim._phases import piecewise_constant as piecewise_constant
+from axonax.optim._phases import wsd as wsd
 from axonax.optim._presets import layerwise as layerwise
 from axonax.optim._presets import no_decay as no_decay
 from axonax.optim._quasi_newton import bfgs as bfgs
@@ -65,6 +71,7 @@ from axonax.optim._schedules import constant as constant
 from axonax.optim._schedules import cosine_decay as cosine_decay
 from axonax.optim._schedules import exponential_decay as exponential_decay
 from axonax.optim._schedules import linear_decay as linear_decay
+from axonax.optim._schedules import polynomial_decay as polynomial_decay
 from axonax.optim._schedules import warmup as warmup
 from axonax.optim._sgd import noisy_sgd as noisy_sgd
 from axonax.optim._sgd import sgd as sgd
