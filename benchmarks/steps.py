@@ -4,8 +4,8 @@
 
 One MNIST step of 784-128-relu-10 with Adam 1e-3, loss and accuracy tracked over the epoch. All contenders run
 in this one process, an epoch each in turn, so that a slow minute of the machine slows all of them; the best
-epoch after the first counts. Axonax goes on with its run for an epoch at a time, and the loop's own figure for
-the epoch is taken: the checks at the start of a run (some 10 ms) would come once in a run of many epochs.
+epoch after the first counts. Axonax goes on with its run for an epoch at a time, and the loop's own figure
+for the epoch is taken: the checks at the start of a run (some 10 ms) would come once in a run of many epochs.
 """
 
 from __future__ import annotations
@@ -257,8 +257,9 @@ def main() -> None:
     device = jax.devices()[0]
     lines = [
         "# Training steps a second, MNIST 784-128-relu-10, Adam",
-        f"\n{platform.machine()}, {os.cpu_count()} cores, {device.device_kind}; Python {platform.python_version()},"
-        f" JAX {jax.__version__}; loss and accuracy tracked; contenders in turn within one process.",
+        f"\n{platform.machine()}, {os.cpu_count()} cores, {device.device_kind};"
+        f" Python {platform.python_version()}, JAX {jax.__version__};"
+        " loss and accuracy tracked; contenders in turn within one process.",
     ]
     for size in options.batch_sizes:
         lines += measure(x, y, size, options.rounds, names)

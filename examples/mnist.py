@@ -1,8 +1,8 @@
 """Handwritten digits, from the declaration of a model to saved weights and a picture of the learning curves.
 
-    python examples/mnist.py                       # scikit-learn's 8x8 digits: runs anywhere, no download
-    python examples/mnist.py --data mnist.npz      # MNIST: x_train, y_train, x_test, y_test
-    python examples/mnist.py --data mnist.npz --model cnn --epochs 3
+python examples/mnist.py                       # scikit-learn's 8x8 digits: runs anywhere, no download
+python examples/mnist.py --data mnist.npz      # MNIST: x_train, y_train, x_test, y_test
+python examples/mnist.py --data mnist.npz --model cnn --epochs 3
 """
 
 from __future__ import annotations
@@ -97,7 +97,9 @@ def draw_curves(history: list[dict[str, float]], path: pathlib.Path) -> None:
 
 def arguments() -> argparse.Namespace:
     """What the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=pathlib.Path, help="an NPZ file of MNIST; default: the bundled digits")
     parser.add_argument("--model", choices=MODELS, default="mlp")
     parser.add_argument("--epochs", type=int, help="default: 5, and 30 for the few bundled digits")

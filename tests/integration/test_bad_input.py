@@ -89,9 +89,7 @@ except ValueError as error:
 def test_a_name_whose_owner_is_absent_says_what_to_install(kind, name, owner, program):
     command = [sys.executable, "-c", WITHOUT_OWNER, owner, program]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert printed == (
-        f'{kind} "{name}" comes with {owner}, which is not installed: pip install {owner}\n'
-    )
+    assert printed == (f'{kind} "{name}" comes with {owner}, which is not installed: pip install {owner}\n')
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """Models, optimizers and plugins that are not ours."""
 
 import equinox as eqx
-import flax.linen as linen
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen
 
 from axonax import functional as F
 from axonax import loop, optim

@@ -238,7 +238,9 @@ def test_weights_in_a_batch_count_as_copies_do(everywhere):
 
     weighted = everywhere(lambda: train([(x, y, weights)]).model_state)
     copied = train([(x[copies], y[copies])])
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), weighted, copied.model_state)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), weighted, copied.model_state
+    )
     metrics = train([(x, y, weights)]).metrics
     assert metrics["accuracy"] == pytest.approx(copied.metrics["accuracy"], abs=1e-6)
 

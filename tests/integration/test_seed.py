@@ -17,7 +17,9 @@ def first_model():
 
 
 def digits_model():
-    return nn.input("image", (None, 64)) | nn.dense(128, activation="relu") | nn.dense(10, activation="softmax")
+    return (
+        nn.input("image", (None, 64)) | nn.dense(128, activation="relu") | nn.dense(10, activation="softmax")
+    )
 
 
 def test_the_table_shows_the_numbers_of_the_first_model():
@@ -57,7 +59,9 @@ def test_the_whole_program_on_handwritten_digits(digits, tmp_path, everywhere):
 
     probabilities = everywhere(lambda: nn.predict(model, jax.device_get(result.model_state), digits.x_test))
     np.testing.assert_allclose(np.sum(probabilities, -1), 1, rtol=1e-5)
-    assert np.mean(np.argmax(probabilities, -1) == digits.y_test) == pytest.approx(scores["accuracy"], abs=1e-6)
+    assert np.mean(np.argmax(probabilities, -1) == digits.y_test) == pytest.approx(
+        scores["accuracy"], abs=1e-6
+    )
 
     files.save(tmp_path / "weights.safetensors", result.model_state)
     loaded = files.load(tmp_path / "weights.safetensors", like=result.model_state)

@@ -122,7 +122,7 @@ class State:
         return self.step_state.opt_state if isinstance(self.step_state, TrainState) else None
 
     def replace(self, **changes: Any) -> State:
-        """A copy with parts replaced; ``model_state`` and ``opt_state`` are taken for parts of ``step_state``.
+        """A copy with parts replaced; ``model_state`` and ``opt_state`` are parts of ``step_state``.
 
         Raises:
             TypeError: there is no such part.
