@@ -10,6 +10,7 @@ from typing import Any
 
 from ops import (
     rows_activations,
+    rows_activations_more,
     rows_initializers,
     rows_layers_linear,
     rows_layers_norms,
@@ -35,6 +36,7 @@ NOT_OPS = {
 
 ROWS: tuple[Row, ...] = (
     *rows_activations.ROWS,
+    *rows_activations_more.ROWS,
     *rows_initializers.ROWS,
     *rows_layers_linear.ROWS,
     *rows_layers_windows.ROWS,

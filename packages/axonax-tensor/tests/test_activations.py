@@ -61,10 +61,18 @@ ORACLES = {
     "gelu": np.vectorize(lambda x: x * math.erfc(-x / math.sqrt(2)) / 2),
     "elu": elu,
     "celu": elu,
+    "hard_shrink": lambda x: np.where(np.abs(x) > 0.5, x, 0),
+    "soft_shrink": lambda x: np.sign(x) * np.maximum(np.abs(x) - 0.5, 0),
+    "tanh_shrink": lambda x: np.where(np.abs(x) < 0.01, x**3 / 3 - 2 * x**5 / 15, x - np.tanh(x)),
+    "threshold": lambda x: np.maximum(x, 0),
+    "prelu": lambda x: np.where(x > 0, x, 0.25 * x),
+    "quick_gelu": lambda x: x * sigmoid(1.702 * x),
     "selu": lambda x: 1.0507009873554805 * elu(x, 1.6732632423543772),
 }
 ALIASES = {"swish": "silu", "hard_swish": "hard_silu", "log_sumexp": "logsumexp"}
-ALONG_AN_AXIS = {"softmax", "log_softmax", "logsumexp", "standardize", "glu"}
+GATED = {"glu", "swiglu", "geglu", "reglu"}
+SIMPLEX = {"softmax", "softmin", "sparsemax", "gumbel_softmax"}
+ALONG_AN_AXIS = {*GATED, *SIMPLEX, "log_softmax", "logsumexp", "standardize"}
 
 
 def test_the_table_is_complete():
@@ -233,6 +241,30 @@ def test_glu_halves_an_axis():
         (
             lambda: activations.glu(jnp.ones((2, 3))),
             r"glu: axis -1 must have an even size, got 3 in \(2, 3\)",
+        ),
+        (
+            lambda: activations.hard_shrink(X, threshold=-1),
+            "hard_shrink: threshold must not be negative, got -1",
+        ),
+        (
+            lambda: activations.soft_shrink(X, threshold=-1),
+            "soft_shrink: threshold must not be negative, got -1",
+        ),
+        (
+            lambda: activations.prelu(jnp.ones((2, 3)), jnp.ones(2)),
+            r"prelu: alpha \(2,\) does not broadcast to input \(2, 3\)",
+        ),
+        (
+            lambda: activations.prelu(jnp.ones(2), jnp.ones((1, 2))),
+            r"prelu: alpha \(1, 2\) does not broadcast",
+        ),
+        (
+            lambda: activations.swiglu(jnp.ones((3, 2)), axis=0),
+            r"swiglu: axis 0 must have an even size, got 3 in \(3, 2\)",
+        ),
+        (
+            lambda: activations.gumbel_softmax(X, temperature=0.0),
+            "gumbel_softmax: temperature must be above 0, got 0.0",
         ),
         (lambda: activations.by_name("rellu"), 'unknown activation "rellu": did you mean "relu'),
         (lambda: activations.by_name(None), "must be a name or a callable, got None of type NoneType"),

@@ -1,29 +1,40 @@
 """Activations: functions of an array, element-wise or along an axis; options by keyword."""
 
+from axonax.tensor.activations._gated import geglu as geglu
 from axonax.tensor.activations._gated import glu as glu
+from axonax.tensor.activations._gated import reglu as reglu
+from axonax.tensor.activations._gated import swiglu as swiglu
 from axonax.tensor.activations._names import available as available
 from axonax.tensor.activations._names import by_name as by_name
 from axonax.tensor.activations._normalized import log_softmax as log_softmax
 from axonax.tensor.activations._normalized import log_sumexp as log_sumexp
 from axonax.tensor.activations._normalized import logsumexp as logsumexp
 from axonax.tensor.activations._normalized import softmax as softmax
+from axonax.tensor.activations._normalized import softmin as softmin
 from axonax.tensor.activations._normalized import standardize as standardize
+from axonax.tensor.activations._piecewise import hard_shrink as hard_shrink
 from axonax.tensor.activations._piecewise import hard_sigmoid as hard_sigmoid
 from axonax.tensor.activations._piecewise import hard_silu as hard_silu
 from axonax.tensor.activations._piecewise import hard_swish as hard_swish
 from axonax.tensor.activations._piecewise import hard_tanh as hard_tanh
 from axonax.tensor.activations._piecewise import leaky_relu as leaky_relu
 from axonax.tensor.activations._piecewise import linear as linear
+from axonax.tensor.activations._piecewise import prelu as prelu
 from axonax.tensor.activations._piecewise import relu as relu
 from axonax.tensor.activations._piecewise import relu6 as relu6
+from axonax.tensor.activations._piecewise import soft_shrink as soft_shrink
 from axonax.tensor.activations._piecewise import sparse_plus as sparse_plus
 from axonax.tensor.activations._piecewise import sparse_sigmoid as sparse_sigmoid
+from axonax.tensor.activations._piecewise import threshold as threshold
+from axonax.tensor.activations._simplex import gumbel_softmax as gumbel_softmax
+from axonax.tensor.activations._simplex import sparsemax as sparsemax
 from axonax.tensor.activations._smooth import celu as celu
 from axonax.tensor.activations._smooth import elu as elu
 from axonax.tensor.activations._smooth import exp as exp
 from axonax.tensor.activations._smooth import gelu as gelu
 from axonax.tensor.activations._smooth import log_sigmoid as log_sigmoid
 from axonax.tensor.activations._smooth import mish as mish
+from axonax.tensor.activations._smooth import quick_gelu as quick_gelu
 from axonax.tensor.activations._smooth import selu as selu
 from axonax.tensor.activations._smooth import sigmoid as sigmoid
 from axonax.tensor.activations._smooth import silu as silu
@@ -32,3 +43,4 @@ from axonax.tensor.activations._smooth import softsign as softsign
 from axonax.tensor.activations._smooth import squareplus as squareplus
 from axonax.tensor.activations._smooth import swish as swish
 from axonax.tensor.activations._smooth import tanh as tanh
+from axonax.tensor.activations._smooth import tanh_shrink as tanh_shrink

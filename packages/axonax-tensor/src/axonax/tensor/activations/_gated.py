@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from axonax.tensor._moments import narrowed, widened
+from axonax.tensor.activations import _smooth
 
 
 def glu(x: ArrayLike, *, axis: int = -1) -> jax.Array:
@@ -24,7 +25,71 @@ def glu(x: ArrayLike, *, axis: int = -1) -> jax.Array:
     >>> glu(jnp.array([2.0, 0.0])).tolist()
     [1.0]
     """
+    a, b = _halves("glu", x, axis)
+    return narrowed(a * jax.nn.sigmoid(b), x)
+
+
+def swiglu(x: ArrayLike, *, axis: int = -1) -> jax.Array:
+    """``silu(a) * b``, where ``a`` and ``b`` are the halves of ``x`` along ``axis``.
+
+    Args:
+        x: any shape whose size along ``axis`` is even.
+        axis: the axis that is halved.
+
+    Raises:
+        ValueError: the size is odd.
+
+    Source: Shazeer, GLU Variants Improve Transformer (2020), equation 5.
+
+    >>> swiglu(jnp.array([0.0, 2.0])).tolist()
+    [0.0]
+    """
+    a, b = _halves("swiglu", x, axis)
+    return narrowed(jax.nn.silu(a) * b, x)
+
+
+def geglu(x: ArrayLike, *, axis: int = -1, approximate: bool = False) -> jax.Array:
+    """``gelu(a) * b``, where ``a`` and ``b`` are the halves of ``x`` along ``axis``.
+
+    Args:
+        x: any shape whose size along ``axis`` is even.
+        axis: the axis that is halved.
+        approximate: as for `gelu`.
+
+    Raises:
+        ValueError: the size is odd.
+
+    Source: Shazeer, GLU Variants Improve Transformer (2020), equation 5.
+
+    >>> geglu(jnp.array([0.0, 2.0])).tolist()
+    [0.0]
+    """
+    a, b = _halves("geglu", x, axis)
+    return narrowed(_smooth.gelu(a, approximate=approximate) * b, x)
+
+
+def reglu(x: ArrayLike, *, axis: int = -1) -> jax.Array:
+    """``relu(a) * b``, where ``a`` and ``b`` are the halves of ``x`` along ``axis``.
+
+    Args:
+        x: any shape whose size along ``axis`` is even.
+        axis: the axis that is halved.
+
+    Raises:
+        ValueError: the size is odd.
+
+    Source: Shazeer, GLU Variants Improve Transformer (2020), equation 5.
+
+    >>> reglu(jnp.array([3.0, 2.0])).tolist()
+    [6.0]
+    """
+    a, b = _halves("reglu", x, axis)
+    return narrowed(jax.nn.relu(a) * b, x)
+
+
+def _halves(op: str, x: ArrayLike, axis: int) -> tuple[jax.Array, jax.Array]:
     size = jnp.shape(x)[axis]
     if size % 2:
-        raise ValueError(f"glu: axis {axis} must have an even size, got {size} in {jnp.shape(x)}")
-    return narrowed(jax.nn.glu(widened(x), axis), x)
+        raise ValueError(f"{op}: axis {axis} must have an even size, got {size} in {jnp.shape(x)}")
+    a, b = jnp.split(widened(x), 2, axis)
+    return a, b

@@ -8,13 +8,13 @@ from typing import Any
 import jax
 
 from axonax.tensor import names
-from axonax.tensor.activations import _gated, _normalized, _piecewise, _smooth
+from axonax.tensor.activations import _gated, _normalized, _piecewise, _simplex, _smooth
 
 Activation = Callable[..., jax.Array]
 
 _TABLE: dict[str, Activation] = {
     name: value
-    for module in (_piecewise, _smooth, _normalized, _gated)
+    for module in (_piecewise, _smooth, _normalized, _simplex, _gated)
     for name, value in vars(module).items()
     if callable(value) and not name.startswith("_") and value.__module__ == module.__name__
 }

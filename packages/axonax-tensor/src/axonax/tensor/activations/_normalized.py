@@ -29,6 +29,15 @@ def softmax(x: ArrayLike, *, axis: Axis = -1, where: ArrayLike | None = None) ->
     return narrowed(powers / _total(powers, axis), x)
 
 
+def softmin(x: ArrayLike, *, axis: Axis = -1, where: ArrayLike | None = None) -> jax.Array:
+    """``exp(-x) / sum(exp(-x))`` along ``axis``: the `softmax` of ``-x``, with its options.
+
+    >>> softmin(jnp.array([0.0, jnp.inf])).tolist()
+    [1.0, 0.0]
+    """
+    return softmax(-jnp.asarray(x), axis=axis, where=where)
+
+
 def log_softmax(x: ArrayLike, *, axis: Axis = -1, where: ArrayLike | None = None) -> jax.Array:
     """``x - log(sum(exp(x)))`` along ``axis``.
 

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from axonax.tensor._moments import narrowed, widened
+
 
 def linear(x: ArrayLike) -> jax.Array:
     """``x`` itself.
@@ -88,6 +90,77 @@ def sparse_sigmoid(x: ArrayLike) -> jax.Array:
     [0.0, 0.5, 1.0]
     """
     return jax.nn.sparse_sigmoid(x)
+
+
+def hard_shrink(x: ArrayLike, *, threshold: ArrayLike = 0.5) -> jax.Array:
+    """``x`` where ``|x| > threshold``, else 0.
+
+    Raises:
+        ValueError: ``threshold`` is a negative number.
+
+    >>> hard_shrink(jnp.array([-1.0, 0.25])).tolist()
+    [-1.0, 0.0]
+    """
+    _check_threshold("hard_shrink", threshold)
+    wide = widened(x)
+    return narrowed(jnp.where(jnp.abs(wide) <= threshold, 0, wide), x)
+
+
+def soft_shrink(x: ArrayLike, *, threshold: ArrayLike = 0.5) -> jax.Array:
+    """``x`` moved by ``threshold`` towards 0, and 0 where ``|x| <= threshold``.
+
+    Raises:
+        ValueError: ``threshold`` is a negative number.
+
+    >>> soft_shrink(jnp.array([-1.0, 0.25])).tolist()
+    [-0.5, 0.0]
+    """
+    _check_threshold("soft_shrink", threshold)
+    wide = widened(x)
+    # The product is 0 between the thresholds, with gradient 0, but keeps NaN.
+    below = jnp.where(wide < jnp.negative(threshold), wide + threshold, wide * 0)
+    return narrowed(jnp.where(wide > threshold, wide - threshold, below), x)
+
+
+def threshold(x: ArrayLike, *, threshold: ArrayLike = 0.0, value: ArrayLike = 0.0) -> jax.Array:
+    """``x`` where it is above ``threshold``, else ``value``.
+
+    >>> threshold(jnp.array([-1.0, 2.0]), threshold=1.0, value=-5.0).tolist()
+    [-5.0, 2.0]
+    """
+    wide = widened(x)
+    return narrowed(jnp.where(wide <= threshold, value, wide), x)
+
+
+def prelu(x: ArrayLike, alpha: ArrayLike = 0.25) -> jax.Array:
+    """``x`` where it is positive, else ``alpha * x``: a `leaky_relu` whose slope is learned.
+
+    Args:
+        x: ``(..., channels)``.
+        alpha: the slope, a scalar, ``(channels,)`` or whatever broadcasts to ``x``.
+
+    Returns:
+        the shape and dtype of ``x``.
+
+    Raises:
+        ValueError: ``alpha`` does not broadcast to ``x``.
+
+    Source: He et al., Delving Deep into Rectifiers (2015), equation 1.
+
+    >>> prelu(jnp.array([[-2.0, -2.0]]), jnp.array([0.5, 1.0])).tolist()
+    [[-1.0, -2.0]]
+    """
+    wide, slope = widened(x), widened(alpha)
+    ones = (1,) * (wide.ndim - slope.ndim)
+    fits = zip(ones + slope.shape, wide.shape, strict=False)
+    if slope.ndim > wide.ndim or any(mine not in (1, size) for mine, size in fits):
+        raise ValueError(f"prelu: alpha {slope.shape} does not broadcast to input {wide.shape}")
+    return narrowed(jnp.where(wide > 0, wide, slope.reshape(ones + slope.shape) * wide), x)
+
+
+def _check_threshold(op: str, threshold: ArrayLike) -> None:
+    if isinstance(threshold, int | float) and threshold < 0:
+        raise ValueError(f"{op}: threshold must not be negative, got {threshold}")
 
 
 hard_swish = hard_silu
