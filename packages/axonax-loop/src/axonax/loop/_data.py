@@ -58,7 +58,8 @@ class ArraysIterator:
     def __init__(self, source: Arrays, key: Any, position: dict[str, int]) -> None:
         self._source = source
         whole = source.batch if len(source.batch) > 1 else source.batch[0]
-        self._leaves, self._structure = jax.tree.flatten(whole)
+        self._leaves, structure = jax.tree.flatten(whole)
+        self._structure: Any = structure
         self._length = len(source)
         key = jax.random.key(0) if key is None else key
         self._seed = np.asarray(jax.random.key_data(key)).astype(np.uint32).tolist() if source.shuffle else []
