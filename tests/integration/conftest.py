@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def everywhere(request: pytest.FixtureRequest) -> Callable[[Callable[[], Any]], Any]:
-    """Runs a function on the default device; with ``--gpu`` on the CPU too, where the result must be the same."""
+    """Runs a function on the default device; with ``--gpu`` on the CPU too, to compare."""
 
     def run(compute: Callable[[], Any]) -> Any:
         result = compute()
