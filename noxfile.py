@@ -104,7 +104,7 @@ def integration(session: nox.Session) -> None:
     session.run("pytest", "tests/integration", *session.posargs, env=CACHE)
 
 
-@nox.session(python=OLDEST)
+@nox.session(python=OLDEST, reuse_venv=False)
 def lowest(session: nox.Session) -> None:
     """The tests with the oldest version that each package declares of each dependency."""
     need_uv(session)
