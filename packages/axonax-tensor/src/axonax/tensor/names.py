@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -25,11 +26,18 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     'known are "relu", "tanh"'
     """
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    near = difflib.get_close_matches(name, known, n=len(known) or 1, cutoff=0.6)
+    near = sorted(near, key=lambda each: _closeness(name, each), reverse=True)[:3]
     quoted = ", ".join(f'"{each}"' for each in near or known)
     if near:
         return f"did you mean {quoted}?"
     return f"known are {quoted}" if known else "none are known"
+
+
+def _closeness(name: str, other: str) -> tuple[float, int]:
+    # Of names that are equally near, the one that begins alike is meant: "adamw", not "radam", for "adamv".
+    alike = len(os.path.commonprefix([name, other]))
+    return difflib.SequenceMatcher(None, other, name).ratio(), alike
 
 
 def lookup(table: Mapping[str, Value], name: str, what: str) -> Value:
