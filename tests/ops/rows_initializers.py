@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
+from axonax.tensor import layers
 from ops.row import DrawRow, case
 
 MATRIX, KERNEL = (150, 250), (3, 3, 40, 70)
@@ -80,6 +82,47 @@ def orthonormal(gain: float = 1.0) -> Callable[[Any], None]:
         np.testing.assert_allclose(product, gain**2 * np.eye(len(product)), atol=1e-5 * gain**2)
 
     return check
+
+
+def centered(x: np.ndarray) -> np.ndarray:
+    """The middle of the windows of a kernel, all else of which must be 0."""
+    middle = x[tuple((size - 1) // 2 for size in x.shape[:-2])]
+    assert np.count_nonzero(x) == np.count_nonzero(middle)
+    return middle
+
+
+def dirac(groups: int = 1, gain: float = 1.0) -> Callable[[Any], None]:
+    def check(x: np.ndarray) -> None:
+        for block in np.split(centered(x), groups, -1):
+            np.testing.assert_array_equal(block, gain * np.eye(*block.shape))
+
+    return check
+
+
+def in_the_middle(gain: float = 1.0) -> Callable[[Any], None]:
+    """A matrix with orthonormal rows."""
+    return lambda x: orthonormal(gain)(centered(x))
+
+
+def sparse(sparsity: float, stddev: float) -> Callable[[Any], None]:
+    """The zeros of each column are as many as they should be, and anywhere; the rest is normal."""
+
+    def check(x: np.ndarray) -> None:
+        flat = x.reshape(-1, x.shape[-1])
+        zeros = math.ceil(sparsity * len(flat))
+        assert ((flat == 0).sum(0) == zeros).all()
+        share = (flat == 0).mean(1)
+        assert np.abs(share - zeros / len(flat)).max() < 5 * np.sqrt(0.25 / flat.shape[1])
+        normal(stddev)(flat[flat != 0])
+
+    return check
+
+
+def keeps_its_inputs(op: Any) -> None:
+    for window, groups in (((3,), 1), ((2, 3), 1), ((3, 3), 2), ((1, 2, 3), 1)):
+        x = jax.random.normal(jax.random.key(0), (2, *(5,) * len(window), 4))
+        kernel = op(groups=groups)(None, (*window, 4 // groups, 4))
+        np.testing.assert_array_equal(layers.conv(x, kernel, padding="same", groups=groups), x)
 
 
 def row(name: str, formula: str, *cases: Any, **rest: Any) -> DrawRow:
@@ -159,5 +202,42 @@ ROWS: tuple[DrawRow, ...] = (
         case((8, 32), orthonormal()),
         case((2, 3, 4, 5), orthonormal(2.0), gain=2.0),
         oracle_name="Q^T Q",
+    ),
+    row(
+        "delta_orthogonal",
+        "Q in the middle of the window, 0 elsewhere",
+        case((3, 4, 5, 6), in_the_middle()),
+        case((2, 3, 3), in_the_middle(2.0), gain=2.0),
+        case((3, 2, 1, 3, 3), in_the_middle()),
+        oracle_name="Q^T Q",
+        peers="jax.nn",
+    ),
+    row(
+        "identity",
+        "gain I",
+        case((3, 5), equals(np.eye(3, 5))),
+        case((4, 4), equals(2 * np.eye(4)), gain=2.0),
+        constant=True,
+        oracle_name="NumPy",
+        peers="Keras, torch",
+    ),
+    row(
+        "dirac",
+        "gain I in the middle of the window, 0 elsewhere",
+        case((3, 4, 4), dirac()),
+        case((3, 2, 2, 6), dirac(2, 0.5), groups=2, gain=0.5),
+        case((1, 3, 5, 3, 2), dirac()),
+        constant=True,
+        oracle_name="NumPy",
+        peers="torch",
+        laws=(keeps_its_inputs,),
+    ),
+    row(
+        "sparse",
+        "N(0, stddev^2), of each unit a share of 0",
+        case(MATRIX, sparse(0.5, 0.01), sparsity=0.5),
+        case(MATRIX, sparse(0.9, 0.01)),
+        case(KERNEL, sparse(0.25, 2.0), sparsity=0.25, stddev=2.0),
+        peers="torch",
     ),
 )

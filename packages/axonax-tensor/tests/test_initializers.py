@@ -9,7 +9,14 @@ from axonax.tensor import initializers
 
 # This generator compiles twice as fast as the default one.
 KEY, OTHER = jax.random.split(jax.random.key(3, impl="rbg"))
-NAMES = sorted(initializers._TABLE)
+NAMES = initializers.available()
+CONSTANT = {"zeros", "ones", "identity", "dirac"}
+SHAPES = {
+    "identity": [(3, 4)],
+    "sparse": [(24, 8)],
+    "dirac": [(2, 3, 4, 5)],
+    "delta_orthogonal": [(2, 3, 4, 5), (3, 4, 4)],
+}
 SCALED = ["variance_scaling", *(n for n in NAMES if n.startswith(("glorot", "he", "lecun")))]
 CUT = 0.87962566103423978  # the standard deviation of a normal that is cut at 2
 
@@ -18,7 +25,7 @@ CUT = 0.87962566103423978  # the standard deviation of a normal that is cut at 2
 @pytest.mark.parametrize("name", NAMES)
 def test_shape_and_dtype_are_those_asked_for(name, dtype):
     make = initializers.by_name(name)
-    for shape in [(3, 4), (2, 3, 4, 5), [3, 4]]:
+    for shape in SHAPES.get(name, [(3, 4), (2, 3, 4, 5), [3, 4]]):
         value = jax.eval_shape(lambda key, shape=shape: make(key, shape, dtype), KEY)
         assert (value.shape, value.dtype) == (tuple(shape), jnp.dtype(dtype))
 
@@ -33,10 +40,11 @@ def test_half_precision_is_finite(name, dtype):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_key_decides_all(name):
     make = initializers.by_name(name)
-    value = make(KEY, (8, 8))
+    shape = SHAPES.get(name, [(8, 24)])[0]
+    value = make(KEY, shape)
     assert value.dtype == jnp.float32
-    np.testing.assert_array_equal(make(KEY, (8, 8)), value)
-    assert (name in ("zeros", "ones")) == (np.abs(make(OTHER, (8, 8)) - value).max() == 0)
+    np.testing.assert_array_equal(make(KEY, shape), value)
+    assert (name in CONSTANT) == (np.abs(make(OTHER, shape) - value).max() == 0)
 
 
 def test_jit_and_vmap_over_keys():
@@ -121,14 +129,14 @@ def test_orthogonal_rows_or_columns(shape, axis):
     np.testing.assert_allclose(gram, 9 * np.eye(len(gram)), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [*SCALED, "orthogonal", "uniform", "normal", "truncated_normal"])
+@pytest.mark.parametrize("name", [*SCALED, "orthogonal", "sparse", "uniform", "normal", "truncated_normal"])
 @pytest.mark.parametrize("dtype", ["int32", "bool", "complex64"])
 def test_random_values_are_floats(name, dtype):
     with pytest.raises(ValueError, match=f"{name}: dtype must be float, got {dtype}"):
         initializers.by_name(name)(KEY, (2, 3), dtype)
 
 
-@pytest.mark.parametrize("name", [*SCALED, "orthogonal"])
+@pytest.mark.parametrize("name", [*SCALED, "orthogonal", "sparse"])
 def test_a_vector_has_no_fans(name):
     with pytest.raises(ValueError, match=rf"{name}: shape must have at least 2 axes, got \(3,\)"):
         initializers.by_name(name)(KEY, (3,))
@@ -151,6 +159,26 @@ def test_a_vector_has_no_fans(name):
             lambda: initializers.variance_scaling(distribution="gauss"),
             'unknown distribution "gauss": known are',
         ),
+        (lambda: initializers.identity()(KEY, (3,)), r"identity: shape must have 2 axes, got \(3,\)"),
+        (
+            lambda: initializers.dirac()(KEY, (3, 3)),
+            r"dirac: shape must be .* with 3 to 5 axes, got \(3, 3\)",
+        ),
+        (
+            lambda: initializers.dirac(groups=2)(KEY, (3, 3, 3)),
+            r"dirac: groups must divide the outputs, got 2 and shape \(3, 3, 3\)",
+        ),
+        (
+            lambda: initializers.delta_orthogonal()(KEY, (3, 4, 3)),
+            r"delta_orthogonal: outputs must not be fewer than inputs, got shape \(3, 4, 3\)",
+        ),
+        (
+            lambda: initializers.delta_orthogonal()(KEY, (3, 4)),
+            "delta_orthogonal: shape must be .*3 to 5 axes",
+        ),
+        (lambda: initializers.sparse(sparsity=1.5), r"sparse: sparsity must be in \[0, 1\], got 1.5"),
+        (lambda: initializers.sparse(stddev=-1.0), "sparse: stddev must not be negative, got -1.0"),
+        (lambda: initializers.gain("leaky"), 'unknown gain "leaky": did you mean "leaky_relu"'),
         (
             lambda: initializers.by_name("glorot"),
             'unknown initializer "glorot": did you mean "glorot_normal"',
@@ -168,3 +196,16 @@ def test_a_callable_is_handed_back():
         return jnp.zeros(shape, dtype)
 
     assert initializers.by_name(mine) is mine
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("linear", 1), ("sigmoid", 1), ("tanh", 5 / 3), ("relu", 2**0.5), ("leaky_relu", (2 / 1.0001) ** 0.5),
+     ("selu", 0.75)],
+)  # fmt: skip
+def test_gains(name, expected):
+    np.testing.assert_allclose(initializers.gain(name), expected, rtol=1e-12)
+
+
+def test_the_gain_of_a_steep_leaky_relu():
+    np.testing.assert_allclose(initializers.gain("leaky_relu", negative_slope=0.5), (2 / 1.25) ** 0.5)
