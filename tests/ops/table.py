@@ -30,6 +30,8 @@ ALIASES = {
 NOT_OPS = {
     "activations.available": "the names that by_name knows",
     "activations.by_name": "a look-up in the table of names",
+    "initializers.available": "the names that by_name knows",
+    "initializers.gain": "a look-up in a table of numbers",
     "initializers.by_name": "a look-up in the table of names",
 }
 """Public names that compute nothing, and what they are."""
