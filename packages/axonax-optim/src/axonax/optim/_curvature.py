@@ -25,8 +25,8 @@ def lbfgs(
 ) -> optax.GradientTransformationExtraArgs:
     """L-BFGS: the inverse Hessian from the last changes of the gradient, with a zoom line search.
 
-    With a line search ``update`` takes ``value``, ``grad`` and ``value_fn`` (a function of the parameters) as
-    extra arguments, as `minimize` passes them. For exact objectives, not for noisy ones.
+    With a line search ``update`` takes ``value`` and ``value_fn`` (a function of the parameters) as extra
+    arguments, as `minimize` passes them. For exact objectives, not for noisy ones.
 
     Args:
         learning_rate: the factor of the first trial step of the line search; without one, of each step.
@@ -47,7 +47,7 @@ def lbfgs(
     >>> loss = lambda x: jnp.sum((x - 3.0) ** 2)
     >>> optimizer, x = lbfgs(), jnp.zeros(1)
     >>> value, grad = jax.value_and_grad(loss)(x)
-    >>> updates, _ = optimizer.update(grad, optimizer.init(x), x, value=value, grad=grad, value_fn=loss)
+    >>> updates, _ = optimizer.update(grad, optimizer.init(x), x, value=value, value_fn=loss)
     >>> 0.5 < float(updates[0]) < 6.0
     True
     """
@@ -191,11 +191,13 @@ def _lbfgs(*, learning_rate: Any, memory_size: int, scale_init_precond: bool, se
     core = named(direction=direction, learning_rate=rate, search=zoom)
 
     def update(updates: PyTree, state: PyTree, params: PyTree = None, **extra: Any) -> Any:
-        missing = [name for name in ("value", "grad", "value_fn") if extra.get(name) is None]
+        missing = [name for name in ("value", "value_fn") if extra.get(name) is None]
         if missing:
             needed = ", ".join(f"{name}=" for name in missing)
             raise ValueError(f"lbfgs: the line search of update needs {needed}, or lbfgs(line_search=False)")
-        return core.update(updates, state, params, **extra)
+        # The search refuses arguments that it does not know.
+        known = {"value": extra["value"], "value_fn": extra["value_fn"], "grad": extra.get("grad", updates)}
+        return core.update(updates, state, params, **known)
 
     return optax.GradientTransformationExtraArgs(core.init, update)
 
