@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import os
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -36,7 +36,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 def _closeness(name: str, other: str) -> tuple[float, int]:
     # Of names that are equally near, the one that begins alike is meant: "adamw", not "radam", for "adamv".
-    alike = len(os.path.commonprefix([name, other]))
+    alike = len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], zip(name, other, strict=False))))
     return difflib.SequenceMatcher(None, other, name).ratio(), alike
 
 
