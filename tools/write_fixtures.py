@@ -101,6 +101,15 @@ def categorical(
     return F.nll_loss(y_pred.log(), y_true, **options)
 
 
+def normal_kl(y_true: Any, y_pred: tuple[Tensor, Tensor]) -> Tensor:
+    """``losses.gaussian_kl``."""
+    prior = y_true or (torch.zeros_like(y_pred[0]), torch.zeros_like(y_pred[1]))
+    posterior, prior = (
+        torch.distributions.Normal(mean, (logarithm / 2).exp()) for mean, logarithm in (y_pred, prior)
+    )
+    return torch.distributions.kl_divergence(posterior, prior).sum(-1)
+
+
 NAMES = {
     "F": F,
     "torch": torch,
@@ -109,6 +118,7 @@ NAMES = {
     "batch_norm": batch_norm,
     "binary": binary,
     "categorical": categorical,
+    "normal_kl": normal_kl,
 }
 
 

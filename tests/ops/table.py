@@ -16,6 +16,7 @@ from ops import (
     rows_layers_norms,
     rows_layers_windows,
     rows_losses,
+    rows_losses_real,
     rows_metrics,
 )
 from ops.row import MODULES, DrawRow, LossRow, MetricRow, OpRow, Row
@@ -44,6 +45,7 @@ ROWS: tuple[Row, ...] = (
     *rows_layers_windows.ROWS,
     *rows_layers_norms.ROWS,
     *rows_losses.ROWS,
+    *rows_losses_real.ROWS,
     *rows_metrics.ROWS,
 )
 

@@ -20,8 +20,8 @@ NOT_YET = {
         "separable_conv2d separable_conv3d split transpose"
     ),
     "losses": (
-        "categorical_hinge connectionist_temporal_classification cosine_similarity hinge huber kl_divergence "
-        "log_cosh margin_ranking mean_absolute_error poisson soft_margin"
+        "categorical_hinge connectionist_temporal_classification cosine_similarity hinge kl_divergence "
+        "margin_ranking soft_margin"
     ),
     "metrics": (
         "false_negatives false_positives mean_absolute_error precision recall sensitivity specificity "
@@ -194,9 +194,6 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "layers.layer_norm": layer_norm,
     "layers.max_pool": max_pool,
     "layers.spatial_dropout": dropping(layers.spatial_dropout),
-    "losses.binary_cross_entropy": loss(losses.binary_cross_entropy),
-    "losses.categorical_cross_entropy": loss(losses.categorical_cross_entropy),
-    "losses.mean_squared_error": loss(losses.mean_squared_error),
     "metrics.accuracy": accuracy,
     "nx.transpose": lambda x, axes=None: jnp.transpose(x, axes),
 }
@@ -209,6 +206,8 @@ def operation(op: str) -> Callable[..., Any] | None:
     area, _, name = op.partition(".")
     if area == "activations" and exists(op):
         return activation(getattr(activations, name))
+    if area == "losses" and exists(op):
+        return loss(getattr(losses, name))
     if area == "initializers" and exists(op):
         return initializer(getattr(initializers, name))
     return None

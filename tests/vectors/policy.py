@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from ops import rows_layers_windows as windows
+from ops import rows_losses_real as real
 
 from vectors import adapter
 
@@ -28,6 +29,10 @@ class Policy:
 
 def _strided_same(case: dict[str, Any]) -> bool:
     return case["kind"] == "numeric" and case["kwargs"].get("padding") == "same"
+
+
+def _unreduced(case: dict[str, Any]) -> bool:
+    return case["kind"] == "numeric" and case["kwargs"].get("reduction", "none") == "none"
 
 
 def _conv(x: Any, kernel: Any, bias: Any = 0.0, **kwargs: Any) -> np.ndarray:
@@ -53,6 +58,12 @@ POLICIES: tuple[Policy, ...] = (
         applies=lambda case: case["kind"] == "raises" and len(case["inputs"][0]["shape"]) == 1,
         reason="one example without a batch axis is a product like any other, as in jax.numpy.matmul",
         expected=lambda x, kernel, bias: x @ kernel + bias,
+    ),
+    Policy(
+        op="losses.huber",
+        applies=_unreduced,
+        reason="one value an example, as of every loss here",
+        expected=lambda y, p, reduction="none", **kwargs: real.huber(y, p, **kwargs).mean(-1),
     ),
     Policy(
         op="initializers.*",

@@ -31,20 +31,27 @@ def dtype_of(value: Any) -> Any:
 
 def require_same_shape(who: str, y_true: Any, y_pred: Any) -> None:
     """Fail unless the shapes agree exactly: nothing is broadcast."""
-    if np.shape(y_true) != np.shape(y_pred):
-        raise ValueError(
-            f"{who}: y_true and y_pred must have the same shape, got {np.shape(y_true)} and "
-            f"{np.shape(y_pred)}; nothing is broadcast{_column_hint(y_true, y_pred)}"
-        )
+    require_equal_shapes(who, {"y_true": y_true, "y_pred": y_pred})
 
 
-def _column_hint(y_true: Any, y_pred: Any) -> str:
+def require_equal_shapes(who: str, named: dict[str, Any]) -> None:
+    """`require_same_shape` of any number of arrays, by the names that errors call them."""
+    first, *rest = named
+    for each in rest:
+        if np.shape(named[first]) != np.shape(named[each]):
+            raise ValueError(
+                f"{who}: {first} and {each} must have the same shape, got {np.shape(named[first])} and "
+                f"{np.shape(named[each])}; nothing is broadcast{_column_hint(named, first, each)}"
+            )
+
+
+def _column_hint(named: dict[str, Any], one: str, two: str) -> str:
     """A way out where one side has a last dimension of 1 that the other lacks."""
-    true, pred = np.shape(y_true), np.shape(y_pred)
-    if pred == (*true, 1):
-        return " (take y_pred[..., 0], or y_true[..., None])"
-    if true == (*pred, 1):
-        return " (take y_true[..., 0], or y_pred[..., None])"
+    left, right = np.shape(named[one]), np.shape(named[two])
+    if right == (*left, 1):
+        return f" (take {two}[..., 0], or {one}[..., None])"
+    if left == (*right, 1):
+        return f" (take {one}[..., 0], or {two}[..., None])"
     return ""
 
 
@@ -92,6 +99,18 @@ def mask(who: str, where: Any, shape: tuple[int, ...]) -> jax.Array | None:
             f"{who}: where must be boolean (True counts), got {dtype_of(where)}; numbers go to weights="
         )
     return spread(who, "where", where, shape)
+
+
+def require_nonnegative(who: str, name: str, value: float) -> None:
+    """Fail unless ``value``, a number known to the host, is 0 or more."""
+    if not value >= 0:
+        raise ValueError(f"{who}: {name} must be at least 0, got {value}")
+
+
+def require_positive(who: str, name: str, value: float) -> None:
+    """Fail unless ``value``, a number known to the host, is above 0."""
+    if not value > 0:
+        raise ValueError(f"{who}: {name} must be above 0, got {value}")
 
 
 def require_fraction(who: str, name: str, value: float) -> None:

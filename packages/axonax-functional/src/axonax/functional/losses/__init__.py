@@ -9,4 +9,17 @@ from axonax.functional.losses._binary_cross_entropy import binary_cross_entropy 
 from axonax.functional.losses._categorical_cross_entropy import (
     categorical_cross_entropy as categorical_cross_entropy,
 )
+from axonax.functional.losses._likelihood import gaussian_kl as gaussian_kl
+from axonax.functional.losses._likelihood import gaussian_nll as gaussian_nll
+from axonax.functional.losses._likelihood import poisson as poisson
+from axonax.functional.losses._regression import mean_absolute_error as mean_absolute_error
+from axonax.functional.losses._regression import (
+    mean_absolute_percentage_error as mean_absolute_percentage_error,
+)
 from axonax.functional.losses._regression import mean_squared_error as mean_squared_error
+from axonax.functional.losses._regression import (
+    mean_squared_logarithmic_error as mean_squared_logarithmic_error,
+)
+from axonax.functional.losses._robust import huber as huber
+from axonax.functional.losses._robust import log_cosh as log_cosh
+from axonax.functional.losses._robust import quantile as quantile

@@ -64,40 +64,86 @@ _REDUCTIONS: dict[str, Callable[[jax.Array, jax.Array, Any], jax.Array]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
-    """Targets and predictions of one shape in the computing dtype, masked examples replaced."""
+class Group:
+    """Arrays of one shape in the computing dtype, masked examples replaced."""
 
     who: str
-    y_true: jax.Array
-    y_pred: jax.Array
+    arrays: tuple[jax.Array, ...]
     kept: jax.Array | None
     dtype: Any
-    eps: float
-    """the resolution of the dtype in which the predictions came"""
 
     def reduce(self, values: jax.Array, *, reduction: str, weights: Any) -> jax.Array:
-        """`reduce` with what the pair knows."""
+        """`reduce` with what the group knows."""
         return reduce(
             self.who, values, reduction=reduction, weights=weights, kept=self.kept, dtype=self.dtype
         )
 
 
-def pair(who: str, y_true: Any, y_pred: Any, *, where: Any, neutral: float = 0.0) -> Pair:
+@dataclass(frozen=True, kw_only=True)
+class Pair(Group):
+    """Targets and predictions of one shape."""
+
+    eps: float
+    """the resolution of the dtype in which the predictions came"""
+
+    @property
+    def y_true(self) -> jax.Array:
+        """The targets."""
+        return self.arrays[0]
+
+    @property
+    def y_pred(self) -> jax.Array:
+        """The predictions."""
+        return self.arrays[1]
+
+
+def pair(
+    who: str, y_true: Any, y_pred: Any, *, where: Any, neutral: float = 0.0, vectors: bool = False
+) -> Pair:
+    """`group` of targets and predictions."""
+    found = group(who, {"y_true": y_true, "y_pred": y_pred}, where=where, neutral=neutral, vectors=vectors)
+    eps = float(_examples.limits(jnp.asarray(y_pred).dtype).eps)
+    return Pair(who=who, arrays=found.arrays, kept=found.kept, dtype=found.dtype, eps=eps)
+
+
+def group(
+    who: str, named: dict[str, Any], *, where: Any, neutral: float = 0.0, vectors: bool = False
+) -> Group:
     """Check that shapes agree, cast, and put ``neutral`` in place of masked examples.
 
     Replaced before the loss is computed, a NaN in a masked example reaches neither value nor gradient.
+
+    Args:
+        who: the loss, for errors.
+        named: the arrays by the names that errors call them.
+        where: the mask of the examples, or ``None``.
+        neutral: a number on which the loss and its gradient are finite.
+        vectors: whether the last dimension is no example even where there is no other.
     """
-    _examples.require_same_shape(who, y_true, y_pred)
-    y_true, y_pred = jnp.asarray(y_true), jnp.asarray(y_pred)
-    dtype = _examples.floating_dtype(who, y_true, y_pred)
-    wide, eps = _examples.computing_dtype(dtype), float(_examples.limits(y_pred.dtype).eps)
-    y_true, y_pred = y_true.astype(wide), y_pred.astype(wide)
-    examples = y_pred.shape[:-1] if y_pred.ndim > 1 else y_pred.shape
-    kept = _examples.mask(who, where, examples)
+    _examples.require_equal_shapes(who, named)
+    arrays = [jnp.asarray(each) for each in named.values()]
+    shape = arrays[0].shape
+    if vectors and not shape:
+        raise ValueError(f"{who}: {' and '.join(named)} must have at least one dimension, got scalars")
+    dtype = _examples.floating_dtype(who, *arrays)
+    wide = [each.astype(_examples.computing_dtype(dtype)) for each in arrays]
+    kept = _examples.mask(who, where, shape[:-1] if vectors or len(shape) > 1 else shape)
     if kept is not None:
-        inside = _examples.spread(who, "where", kept, y_pred.shape)
-        y_true, y_pred = jnp.where(inside, y_true, neutral), jnp.where(inside, y_pred, neutral)
-    return Pair(who=who, y_true=y_true, y_pred=y_pred, kept=kept, dtype=dtype, eps=eps)
+        inside = _examples.spread(who, "where", kept, shape)
+        wide = [jnp.where(inside, each, neutral) for each in wide]
+    return Group(who=who, arrays=tuple(wide), kept=kept, dtype=dtype)
+
+
+def parts(who: str, name: str, value: Any, *names_of_parts: str) -> dict[str, Any]:
+    """The arrays of a tuple argument, by name.
+
+    Raises:
+        ValueError: it is no tuple or list of that many.
+    """
+    if not isinstance(value, tuple | list) or len(value) != len(names_of_parts):
+        got = f"{len(value)} of them" if isinstance(value, tuple | list) else type(value).__name__
+        raise ValueError(f"{who}: {name} must be the tuple ({', '.join(names_of_parts)}), got {got}")
+    return dict(zip(names_of_parts, value, strict=True))
 
 
 def feature_mean(elements: jax.Array) -> jax.Array:
@@ -110,3 +156,13 @@ def feature_mean(elements: jax.Array) -> jax.Array:
 def clip(values: jax.Array, low: float, high: float) -> jax.Array:
     """``jnp.clip`` whose gradient passes outside the bounds as well: what was clipped can recover."""
     return values + jax.lax.stop_gradient(jnp.clip(values, low, high) - values)
+
+
+def feature_sum(elements: jax.Array) -> jax.Array:
+    """The sum over the last dimension; one dimension alone is that of the examples and stays."""
+    return elements if elements.ndim < 2 else jnp.sum(elements, axis=-1)
+
+
+def absolute(values: jax.Array) -> jax.Array:
+    """``|values|`` with the slope 0 at 0, where ``jnp.abs`` has 1."""
+    return values * jax.lax.stop_gradient(jnp.sign(values))
