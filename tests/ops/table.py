@@ -18,6 +18,7 @@ from ops import (
     rows_losses,
     rows_losses_real,
     rows_metrics,
+    rows_metrics_labels,
 )
 from ops.row import MODULES, DrawRow, LossRow, MetricRow, OpRow, Row
 
@@ -47,6 +48,7 @@ ROWS: tuple[Row, ...] = (
     *rows_losses.ROWS,
     *rows_losses_real.ROWS,
     *rows_metrics.ROWS,
+    *rows_metrics_labels.ROWS,
 )
 
 

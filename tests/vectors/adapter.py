@@ -23,10 +23,7 @@ NOT_YET = {
         "categorical_hinge connectionist_temporal_classification cosine_similarity hinge kl_divergence "
         "margin_ranking soft_margin"
     ),
-    "metrics": (
-        "false_negatives false_positives mean_absolute_error precision recall sensitivity specificity "
-        "top_k_accuracy true_negatives true_positives running_mean sum"
-    ),
+    "metrics": ("mean_absolute_error running_mean sum"),
 }
 """Our names of operations that the vectors have and we do not, as yet."""
 
@@ -157,9 +154,13 @@ def loss(op: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def accuracy(y_true: Any, y_pred: Any, **kwargs: Any) -> Any:
-    """``from_logits`` matters for binary labels alone."""
-    return metrics.accuracy(**kwargs)(y_true, y_pred)
+def metric(factory: Callable[..., Any]) -> Callable[..., Any]:
+    """The value on one batch."""
+
+    def call(y_true: Any, y_pred: Any, **kwargs: Any) -> Any:
+        return factory(**kwargs)(y_true, y_pred)
+
+    return call
 
 
 def initializer(factory: Callable[..., Any]) -> Callable[..., Any]:
@@ -194,7 +195,6 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "layers.layer_norm": layer_norm,
     "layers.max_pool": max_pool,
     "layers.spatial_dropout": dropping(layers.spatial_dropout),
-    "metrics.accuracy": accuracy,
     "nx.transpose": lambda x, axes=None: jnp.transpose(x, axes),
 }
 
@@ -210,6 +210,9 @@ def operation(op: str) -> Callable[..., Any] | None:
         return loss(getattr(losses, name))
     if area == "initializers" and exists(op):
         return initializer(getattr(initializers, name))
+    home, _, ours = our_name(op).partition(".")
+    if home == "metrics" and exists(f"metrics.{ours}"):
+        return metric(getattr(metrics, ours))
     return None
 
 

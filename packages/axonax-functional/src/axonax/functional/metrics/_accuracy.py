@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from axonax.functional import _classes, _examples
-from axonax.functional.metrics import _tally
+from axonax.functional.metrics import _labels, _tally
 from axonax.tensor.contracts import Metric
 
 _WHO = "accuracy"
@@ -63,7 +62,7 @@ def accuracy(
     """
     if from_logits:
         _examples.require_fraction(_WHO, "threshold", threshold)
-        threshold = _logit(threshold)
+        threshold = _labels.logit(threshold)
     options = _Options(threshold=threshold, sparse=sparse, ignore_index=ignore_index, axis=axis)
 
     def init(y_true: Any, y_pred: Any) -> _tally.Tally:
@@ -94,21 +93,11 @@ class _Options:
     axis: int
 
 
-def _logit(probability: float) -> float:
-    if probability in (0, 1):
-        return math.inf if probability else -math.inf
-    return math.log(probability) - math.log1p(-probability)
-
-
 def _form(options: _Options, y_true: Any, y_pred: Any) -> _classes.Classes | None:
     """How the classes are named; ``None`` for binary labels."""
-    shape = np.shape(y_pred)
-    same = np.shape(y_true) == shape
-    if options.sparse is not None or not same or (len(shape) > 1 and shape[-1] > 1):
-        return _classes.describe(_WHO, y_true, y_pred, axis=options.axis, sparse=options.sparse)
-    if options.ignore_index is not None:
-        raise ValueError(f"{_WHO}: ignore_index needs class indices, got binary labels of shape {shape}")
-    return None
+    return _labels.describe(
+        _WHO, y_true, y_pred, axis=options.axis, sparse=options.sparse, ignore_index=options.ignore_index
+    )
 
 
 def _outcomes(
@@ -118,7 +107,8 @@ def _outcomes(
     classes = _form(options, y_true, y_pred)
     if classes is None:
         kept = _examples.mask(_WHO, where, np.shape(y_pred))
-        _require_binary(y_true, y_pred, where)
+        if not jnp.issubdtype(_examples.dtype_of(y_pred), jnp.integer):
+            _labels.require_binary(_WHO, y_true, where)
         right, wrong_label = _binary(options.threshold, jnp.asarray(y_true), jnp.asarray(y_pred))
     else:
         kept = _classes.counted(classes, y_true, where, options.ignore_index)
@@ -137,28 +127,10 @@ def _binary(threshold: float, y_true: jax.Array, y_pred: jax.Array) -> tuple[jax
 
 
 def _categorical(classes: _classes.Classes, y_true: Any, y_pred: jax.Array) -> tuple[jax.Array, jax.Array]:
-    best = _first_largest(y_pred, classes.axis)
+    best = _labels.first_largest(y_pred, classes.axis)
     if not classes.sparse:
-        right = best == _first_largest(jnp.asarray(y_true), classes.axis)
+        right = best == _labels.first_largest(jnp.asarray(y_true), classes.axis)
         return right & (best < classes.count), jnp.zeros_like(right)
     found = _classes.labels(classes, y_true)
     wrong_label = (found < 0) | (found >= classes.count)
     return (best == found) & ~wrong_label, wrong_label
-
-
-def _first_largest(scores: jax.Array, axis: int) -> jax.Array:
-    """The argmax; with NaN among the scores their number, which is no class."""
-    # XLA's argmax takes ten times as long on a CPU as a maximum and a minimum.
-    largest = jnp.max(scores, axis=axis, keepdims=True)
-    index = jax.lax.broadcasted_iota(jnp.int32, scores.shape, axis)
-    return jnp.min(jnp.where(scores == largest, index, scores.shape[axis]), axis=axis)
-
-
-def _require_binary(y_true: Any, y_pred: Any, where: Any) -> None:
-    """Fail on a label other than 0 and 1, where the host can see it; traced labels pass."""
-    if jnp.issubdtype(_examples.dtype_of(y_pred), jnp.integer):
-        return
-    found = _examples.readable(y_true, where)
-    if found is not None and not np.isin(found, (0, 1)).all():
-        odd = found[~np.isin(found, (0, 1))].ravel()[0]
-        raise ValueError(f"{_WHO}: binary labels must be 0 or 1, got {odd}; class indices need y_pred (B, K)")

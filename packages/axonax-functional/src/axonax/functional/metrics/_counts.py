@@ -24,6 +24,12 @@ def add(left: jax.Array, right: jax.Array) -> jax.Array:
     return jnp.stack([low, left[..., 1] + right[..., 1] + carry], axis=-1)
 
 
+def subtract(left: jax.Array, right: jax.Array) -> jax.Array:
+    """``left - right`` of two arrays of counters, of which none of the left is smaller."""
+    borrow = (left[..., 0] < right[..., 0]).astype(jnp.uint32)
+    return jnp.stack([left[..., 0] - right[..., 0], left[..., 1] - right[..., 1] - borrow], axis=-1)
+
+
 def to_float(counts: jax.Array) -> jax.Array:
     """The counters as float32, right to its rounding."""
     low, high = jnp.moveaxis(counts, -1, 0).astype(jnp.float32)

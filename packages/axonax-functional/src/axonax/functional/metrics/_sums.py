@@ -24,6 +24,18 @@ def of(values: jax.Array, axis: tuple[int, ...]) -> jax.Array:
     return jnp.stack(jax.lax.reduce((values, jnp.zeros_like(values)), (zero, zero), _two_sum, axis), axis=-1)
 
 
+def scatter(values: jax.Array, places: jax.Array, length: int) -> jax.Array:
+    """Sums of the ``values`` that go to each of ``length`` places; place ``length`` is nowhere."""
+    values = jnp.where(places < length, values.astype(jnp.float32), 0)
+    # Multiples of the quantum add up without rounding: 24 bits hold the largest sum of them.
+    exponent = jnp.frexp(jnp.max(jnp.abs(values), initial=0))[1] + max(values.size, 1).bit_length()
+    quantum = jnp.ldexp(jnp.float32(1), jnp.maximum(exponent - 24, -100))
+    coarse = jnp.round(values / quantum) * quantum
+    zero = jnp.zeros(length, jnp.float32)
+    halves = [zero.at[places].add(each, mode="drop") for each in (coarse, values - coarse)]
+    return add(zeros((length,)), jnp.stack(halves, axis=-1))
+
+
 def add(left: jax.Array, right: jax.Array) -> jax.Array:
     """The sum of two arrays of sums of one shape."""
     return jnp.stack(_two_sum((left[..., 0], left[..., 1]), (right[..., 0], right[..., 1])), axis=-1)

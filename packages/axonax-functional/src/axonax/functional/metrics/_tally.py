@@ -44,6 +44,29 @@ def add(tally: Tally, flags: jax.Array, weights: jax.Array | None) -> Tally:
     return Tally(counts=tally.counts, sums=_sums.add(tally.sums, _sums.of(jnp.where(flags, spread, 0), axis)))
 
 
+def scatter(tally: Tally, places: jax.Array, weights: jax.Array | None) -> Tally:
+    """Count a batch in, each item in its place.
+
+    Args:
+        tally: tallies of shape ``(n,)``.
+        places: integers of any shape in ``[0, n]``; ``n`` counts nowhere.
+        weights: numbers that spread to the shape of ``places``, or ``None``: each counts 1, exactly.
+    """
+    length = tally.sums.shape[0]
+    if weights is None:
+        low = jnp.zeros(length, jnp.uint32).at[places].add(jnp.uint32(1), mode="drop")
+        return Tally(
+            counts=_counts.add(tally.counts, jnp.stack([low, jnp.zeros_like(low)], axis=-1)), sums=tally.sums
+        )
+    spread = jnp.broadcast_to(weights, places.shape)
+    return Tally(counts=tally.counts, sums=_sums.add(tally.sums, _sums.scatter(spread, places, length)))
+
+
+def minus(whole: Tally, part: Tally) -> Tally:
+    """What is left of ``whole`` without a ``part`` of it, as exact as they are."""
+    return Tally(counts=_counts.subtract(whole.counts, part.counts), sums=_sums.add(whole.sums, -part.sums))
+
+
 def spoil(tally: Tally, wrong: jax.Array) -> Tally:
     """Turn the tallies to NaN if ``wrong``, a boolean scalar: how a bad label shows under ``jit``."""
     return Tally(counts=tally.counts, sums=jnp.where(wrong, jnp.nan, tally.sums))
