@@ -36,15 +36,6 @@ def decode(value):
 
 
 def schedule(name, init_value, **options):
-    if name == "polynomial_decay":
-        # Polynomial decay is Optax's here: any function of the step is a schedule.
-        return optax.polynomial_schedule(
-            init_value,
-            options.get("end_value", 1e-3),
-            options.get("power", 2),
-            options.get("transition_steps", 10),
-            options.get("transition_begin", 0),
-        )
     return getattr(optim, name)(init_value, **options)
 
 

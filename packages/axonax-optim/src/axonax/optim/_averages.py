@@ -10,7 +10,7 @@ import optax
 
 from axonax.optim._checks import Number, Schedule, options, whole
 from axonax.optim._live import live
-from axonax.optim._rules import extended
+from axonax.optim._rules import extended, is_absent
 from axonax.tensor.updates import apply_updates
 
 PyTree = Any
@@ -28,10 +28,12 @@ class EmaState(NamedTuple):
 
         def one(mean: Any, param: Any) -> Any:
             return (
-                None if mean is None else jnp.where(self.weight > 0, mean / weight.astype(mean.dtype), param)
+                None
+                if is_absent(mean)
+                else jnp.where(self.weight > 0, mean / weight.astype(mean.dtype), param)
             )
 
-        return jax.tree.map(one, self.average, params, is_leaf=lambda leaf: leaf is None)
+        return jax.tree.map(one, self.average, params, is_leaf=is_absent)
 
 
 class SwaState(NamedTuple):
@@ -45,9 +47,9 @@ class SwaState(NamedTuple):
         """The mean; ``params`` before it has begun."""
 
         def one(mean: Any, param: Any) -> Any:
-            return None if mean is None else jnp.where(self.points > 0, mean, param)
+            return None if is_absent(mean) else jnp.where(self.points > 0, mean, param)
 
-        return jax.tree.map(one, self.average, params, is_leaf=lambda leaf: leaf is None)
+        return jax.tree.map(one, self.average, params, is_leaf=is_absent)
 
 
 class LookaheadState(NamedTuple):

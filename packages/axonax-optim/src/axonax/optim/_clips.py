@@ -10,7 +10,7 @@ import optax
 
 from axonax.optim._checks import Number, Schedule, options
 from axonax.optim._live import live
-from axonax.optim._norms import global_norm
+from axonax.optim._norms import global_norm, over, scaled_norm
 
 PyTree = Any
 
@@ -157,7 +157,7 @@ def _clip_by_global_norm(*, max_norm: Any) -> Any:
 def _clip_by_block_rms(*, threshold: Any) -> Any:
     def shrink(leaf: Any) -> Any:
         # A sum of squares would overflow where the mean of the elements, divided by the largest, does not.
-        return _within(leaf, _norm(leaf, None) / jnp.sqrt(max(leaf.size, 1)), threshold)
+        return _within(leaf, scaled_norm(leaf) / jnp.sqrt(max(leaf.size, 1)), threshold)
 
     return stateless_of(lambda updates, _: jax.tree.map(shrink, updates))
 
@@ -165,7 +165,11 @@ def _clip_by_block_rms(*, threshold: Any) -> Any:
 def _adaptive_clip(*, clipping: Any, eps: Any) -> Any:
     def shrink(leaf: Any, param: Any) -> Any:
         axes = tuple(range(leaf.ndim - 1)) if leaf.ndim > 1 else None
-        return _within(leaf, _norm(leaf, axes), clipping * jnp.maximum(_norm(param, axes), eps))
+        return _within(
+            leaf,
+            scaled_norm(leaf, axes, keepdims=True),
+            clipping * jnp.maximum(scaled_norm(param, axes, keepdims=True), eps),
+        )
 
     def update(updates: PyTree, params: PyTree) -> PyTree:
         if params is None:
@@ -175,15 +179,7 @@ def _adaptive_clip(*, clipping: Any, eps: Any) -> Any:
     return stateless_of(update)
 
 
-def _norm(leaf: Any, axes: Any) -> jax.Array:
-    """The Euclidean norm over ``axes`` (``None``: all), which stay with size 1."""
-    sizes = jnp.abs(leaf)
-    largest = jnp.max(sizes, axis=axes, keepdims=True, initial=0)
-    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
-    return scale * jnp.sqrt(jnp.sum(jnp.square(sizes / scale), axis=axes, keepdims=True))
-
-
 def _within(leaf: Any, length: Any, limit: Any) -> Any:
     """``leaf``, of norm ``length``, shrunk to a norm of at most ``limit``; 0 where it is not finite."""
-    shrunk = jnp.where(length > limit, leaf / jnp.where(length > 0, length, 1) * limit, leaf)
+    shrunk = jnp.where(length > limit, over(leaf, jnp.where(length > 0, length, 1)) * limit, leaf)
     return jnp.where(jnp.isfinite(length), shrunk, 0).astype(leaf.dtype)

@@ -24,7 +24,7 @@ def norms(leaves: Sequence[Any]) -> list[jax.Array]:
     normal = jnp.stack([(each > _least(each.dtype)) & jnp.isfinite(each) for each in squares])
     plain, scaled = (
         (lambda _, sums: [jnp.sqrt(each) for each in sums]),
-        (lambda full, _: [*map(_scaled, full)]),
+        (lambda full, _: [scaled_norm(leaf) for leaf in full]),
     )
     found: list[jax.Array] = jax.lax.cond(jnp.all(normal), plain, scaled, list(leaves), squares)
     return found
@@ -42,17 +42,25 @@ def global_norm(tree: PyTree) -> jax.Array:
     if not found:
         return jnp.zeros((), jnp.float32)
     widest = jnp.result_type(*found)
-    return _scaled(jnp.stack([each.astype(widest) for each in found]))
+    return scaled_norm(jnp.stack([each.astype(widest) for each in found]))
 
 
-def _scaled(leaf: Any) -> jax.Array:
-    """The norm of a leaf, by its largest magnitude."""
+def scaled_norm(leaf: Any, axis: Any = None, *, keepdims: bool = False) -> jax.Array:
+    """The norm over ``axis`` by the largest magnitude, in two passes."""
     sizes = jnp.abs(leaf)
-    largest = jnp.max(sizes, initial=0)
+    largest = jnp.max(sizes, axis=axis, keepdims=True, initial=0)
     scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
-    total = jnp.sum(jnp.square(sizes / scale))
+    total = jnp.sum(jnp.square(over(sizes, scale)), axis=axis, keepdims=keepdims)
+    factor = scale if keepdims else jnp.squeeze(scale, axis)
     # The root has no derivative at 0.
-    return jnp.where(total > 0, scale * jnp.sqrt(jnp.where(total > 0, total, 1)), total)
+    return jnp.where(total > 0, factor * jnp.sqrt(jnp.where(total > 0, total, 1)), total)
+
+
+def over(leaf: Any, divisor: Any) -> Any:
+    """``leaf / divisor`` for a positive divisor whose reciprocal may be too small for a normal number."""
+    # XLA multiplies by reciprocals, and takes those of the largest numbers for 0.
+    shift = jnp.where(divisor > 1, 0.0625, 16.0).astype(divisor.dtype)
+    return (leaf * shift) / (divisor * shift)
 
 
 def _least(dtype: Any) -> float:

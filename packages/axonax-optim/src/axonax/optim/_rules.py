@@ -99,3 +99,8 @@ def only(tree: PyTree, paths: Collection[str]) -> PyTree:
 def is_none(leaf: Any) -> bool:
     """Whether a leaf is ``None``."""
     return leaf is None
+
+
+def is_absent(leaf: Any) -> bool:
+    """Whether a leaf belongs to another optimizer: ``None``, or the mark that ``optax.masked`` leaves."""
+    return leaf is None or isinstance(leaf, optax.MaskedNode)

@@ -11,8 +11,8 @@ import optax
 
 from axonax.optim._checks import Number, Schedule, options
 from axonax.optim._live import live
-from axonax.optim._norms import global_norm
-from axonax.optim._rules import extended, when
+from axonax.optim._norms import global_norm, over
+from axonax.optim._rules import extended, is_absent, when
 from axonax.optim._sgd import sgd
 
 PyTree = Any
@@ -29,9 +29,9 @@ class SamState(NamedTuple):
         """Where the parameters came from, if they stand at the worst point now."""
 
         def one(base: Any, param: Any) -> Any:
-            return None if base is None else jnp.where(self.climbed, base, param)
+            return None if is_absent(base) else jnp.where(self.climbed, base, param)
 
-        return jax.tree.map(one, self.base, params, is_leaf=lambda leaf: leaf is None)
+        return jax.tree.map(one, self.base, params, is_leaf=is_absent)
 
 
 @options
@@ -115,6 +115,5 @@ def _alternating(rho: Any, inner: Any) -> Any:
 def _climb(rho: Any, gradients: PyTree) -> PyTree:
     """The way to the worst point: ``rho`` along the gradient; none where that is 0."""
     length = global_norm(gradients)
-    return jax.tree.map(
-        lambda leaf: leaf * (rho / jnp.where(length > 0, length, 1)).astype(leaf.dtype), gradients
-    )
+    divisor = jnp.where(length > 0, length, 1)
+    return jax.tree.map(lambda leaf: (over(leaf, divisor) * rho).astype(leaf.dtype), gradients)

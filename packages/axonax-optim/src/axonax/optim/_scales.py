@@ -11,7 +11,7 @@ import optax
 from axonax.optim._checks import Number, Schedule, number, options
 from axonax.optim._clips import stateless_of
 from axonax.optim._live import live
-from axonax.optim._norms import tree_norms
+from axonax.optim._norms import over, tree_norms
 
 PyTree = Any
 
@@ -297,8 +297,11 @@ def trust_ratio(min_norm: Any = 0.0, trust_coefficient: Any = 1.0, eps: Any = 0.
 
         def one(leaf: Any, param: Any, length: Any) -> Any:
             base, own = jnp.maximum(param, min_norm), jnp.maximum(length, min_norm)
-            ratio = trust_coefficient * base / jnp.where(own + eps > 0, own + eps, 1)
-            return leaf * jnp.where((base == 0) | (own == 0), 1, ratio).astype(leaf.dtype)
+            # The ratio itself may overflow where the step does not.
+            unit = over(leaf, jnp.where(own + eps > 0, own + eps, 1))
+            return jnp.where((base == 0) | (own == 0), leaf, unit * (trust_coefficient * base)).astype(
+                leaf.dtype
+            )
 
         return jax.tree.map(one, updates, lengths["param"], lengths["update"])
 

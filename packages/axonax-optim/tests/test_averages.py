@@ -1,0 +1,153 @@
+"""Parameters to evaluate: means over the path, slow points, schedule-free, SAM."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from optax import contrib
+
+from axonax import optim
+
+
+def run(optimizer, params, steps=12, **extra):
+    """The parameters after each step and the last state, on a quadratic."""
+    state, passed = optimizer.init(params), []
+    step = jax.jit(lambda params, state: optimizer.update(params, state, params, **extra))
+    for _ in range(steps):
+        updates, state = step(params, state)
+        params = optim.apply_updates(params, updates)
+        passed.append(params)
+    return passed, state
+
+
+def test_ema_is_the_running_mean_of_what_was_passed():
+    passed, state = run(optim.chain(optim.sgd(0.3), optim.ema(0.75)), jnp.array([4.0, -2.0]))
+    mean = np.array([4.0, -2.0])
+    for point in passed:
+        mean = 0.75 * mean + 0.25 * np.asarray(point)
+    np.testing.assert_allclose(optim.evaluation_params(state, passed[-1]), mean, rtol=1e-5)
+
+
+def test_ema_without_its_start():
+    passed, state = run(optim.chain(optim.sgd(0.3), optim.ema(0.75, debias=True)), jnp.array([4.0]))
+    shares = 0.75 ** np.arange(len(passed))[::-1]
+    mean = np.sum(shares * np.ravel(passed)) / shares.sum()
+    np.testing.assert_allclose(optim.evaluation_params(state, passed[-1]), [mean], rtol=1e-5)
+    fresh = optim.ema(debias=True).init(jnp.ones(2))
+    np.testing.assert_array_equal(optim.evaluation_params(fresh, jnp.full(2, 3.0)), [3.0, 3.0])
+
+
+def test_ema_of_half_precision_is_float32():
+    params = jnp.full(3, 100.0, jnp.float16)
+    optimizer = optim.chain(optim.sgd(1e-3), optim.ema(0.999))
+    passed, state = run(optimizer, params, steps=50)
+    assert state[1].inner.average.dtype == jnp.float32
+    mean = 100.0
+    for point in passed:
+        mean = 0.999 * mean + 0.001 * float(point[0])
+    # The mean is of the points before they are rounded to half precision.
+    np.testing.assert_allclose(state[1].inner.average[0], mean, rtol=1e-4)
+    assert optim.evaluation_params(state, passed[-1]).dtype == jnp.float16
+
+
+def test_ema_with_a_share_that_grows():
+    share = lambda step: jnp.minimum(0.9, (1 + step) / (10 + step))  # noqa: E731
+    passed, state = run(optim.chain(optim.sgd(0.3), optim.ema(share)), jnp.array([4.0]))
+    mean = 4.0
+    for step, point in enumerate(passed):
+        kept = min(0.9, (1 + step) / (10 + step))
+        mean = kept * mean + (1 - kept) * float(point[0])
+    np.testing.assert_allclose(optim.evaluation_params(state, passed[-1])[0], mean, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("start", "every"), [(0, 1), (4, 1), (3, 4)])
+def test_swa_is_the_plain_mean(start, every):
+    passed, state = run(optim.chain(optim.sgd(0.3), optim.swa(start, every=every)), jnp.array([4.0]))
+    mean = np.mean([float(point[0]) for point in passed[start + every - 1 :: every]])
+    np.testing.assert_allclose(optim.evaluation_params(state, passed[-1])[0], mean, rtol=1e-5)
+
+
+def test_swa_before_its_start_gives_the_parameters():
+    passed, state = run(optim.chain(optim.sgd(0.3), optim.swa(100)), jnp.array([4.0]), steps=3)
+    np.testing.assert_array_equal(optim.evaluation_params(state, passed[-1]), passed[-1])
+
+
+def test_lookahead_agrees_with_optax():
+    params = jnp.array([4.0, -2.0])
+    passed, state = run(optim.lookahead(optim.sgd(0.3, momentum=0.5), every=5, rate=0.25), params)
+    theirs = optax.lookahead(optax.sgd(0.3, momentum=0.5), 5, 0.25)
+    pair = optax.LookaheadParams.init_synced(params)
+    other = theirs.init(pair)
+    for point in passed:
+        updates, other = theirs.update(pair.fast, other, pair)
+        pair = optax.apply_updates(pair, updates)
+        np.testing.assert_allclose(point, pair.fast, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(optim.evaluation_params(state, passed[-1]), pair.slow, rtol=1e-5, atol=1e-6)
+
+
+def test_the_rate_of_lookahead_and_of_what_it_wraps_are_live():
+    optimizer = optim.lookahead(optim.sgd(0.3), every=1)
+    state = optim.with_hyperparams(optimizer.init(jnp.ones(1)), rate=1.0, learning_rate=0.5)
+    np.testing.assert_allclose(optimizer.update(jnp.ones(1), state, jnp.ones(1))[0], [-0.5])
+    assert list(optim.hyperparams(state)) == ["rate", "learning_rate"]
+
+
+def test_schedule_free_agrees_with_optax():
+    params = jnp.array([4.0, -2.0])
+    passed, state = run(optim.schedule_free(0.1, b1=0.8), params)
+    theirs = contrib.schedule_free_adamw(0.1, b1=0.8)
+    points, other = run(theirs, params)
+    expected = contrib.schedule_free_eval_params(other, points[-1])
+    for opt_state in (state, other):
+        np.testing.assert_allclose(optim.evaluation_params(opt_state, passed[-1]), expected, rtol=1e-4)
+
+
+def test_schedule_free_evaluates_with_the_share_that_was_set():
+    optimizer, params = optim.schedule_free(0.1, adaptive=False), jnp.array([4.0])
+    state = optim.with_hyperparams(optimizer.init(params), b1=0.5)
+    updates, state = optimizer.update(jnp.array([10.0]), state, params)
+    params = optim.apply_updates(params, updates)
+    # One step of 1: z = 3, the average x = z, y between them.
+    np.testing.assert_allclose([params[0], optim.evaluation_params(state, params)[0]], [3.0, 3.0], rtol=1e-5)
+
+
+def test_sam_stands_between_its_climbs():
+    optimizer, params = optim.sam(0.1, rho=0.5, opaque=False), jnp.array([3.0, 4.0])
+    passed, state = run(optimizer, params, steps=1)
+    np.testing.assert_allclose(passed[-1], [3.3, 4.4], rtol=1e-6)
+    np.testing.assert_allclose(optim.evaluation_params(state, passed[-1]), [3.0, 4.0])
+    passed, state = run(optimizer, params, steps=2)
+    np.testing.assert_allclose(optim.evaluation_params(state, passed[-1]), [2.67, 3.56], rtol=1e-6)
+
+
+def test_sam_at_a_zero_gradient_stays():
+    optimizer = optim.sam(0.1)
+    params = jnp.zeros(2, jnp.float16)
+    extra = {"value_fn": lambda x: jnp.sum(x**2)}
+    updates, _ = optimizer.update(params, optimizer.init(params), params, **extra)
+    np.testing.assert_array_equal(updates, np.zeros(2))
+
+
+def test_a_state_without_averages_gives_the_parameters():
+    params = {"a": jnp.ones(2)}
+    assert optim.evaluation_params(optim.adam().init(params), params) is params
+
+
+def test_masked_averages():
+    params = {"a": jnp.full(1, 4.0), "b": jnp.full(1, 4.0)}
+    for mean in (optim.masked(optim.ema(0.5), "a"), optax.masked(optim.ema(0.5), {"a": True, "b": False})):
+        passed, state = run(optim.chain(optim.sgd(1.0), mean), params, steps=1)
+        best = optim.evaluation_params(state, passed[-1])
+        assert (float(best["a"][0]), float(best["b"][0])) == (2.0, 0.0)
+
+
+def test_parameters_and_averages_may_be_donated_together():
+    params = {"a": jnp.ones(2)}
+    for optimizer in (optim.ema(), optim.prodigy(), optim.schedule_free(), optim.lookahead(optim.sgd())):
+        step = jax.jit(
+            lambda params, state, each=optimizer: each.update(params, state, params), donate_argnums=(0, 1)
+        )
+        step(jax.tree.map(jnp.copy, params), optimizer.init(params))
+        fresh = jax.tree.map(jnp.copy, params)
+        step(fresh, optimizer.init(fresh))

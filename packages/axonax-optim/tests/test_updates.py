@@ -1,0 +1,364 @@
+"""Updates that optimizers are made of: Axon's vectors, Optax, half precision, wrappers."""
+
+import json
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from axonax import optim
+
+ROOT = Path(os.environ.get("AXONAX_VECTORS", Path(__file__).parents[4] / "shared" / "vectors"))
+RENAMED = {("add_decayed_weights", "decay"): "weight_decay"}
+NAMES = {"scale_by_state": "scale"}
+STATELESS = {
+    *("add_decayed_weights", "clip", "clip_by_global_norm", "centralize", "identity", "scale"),
+    "scale_by_trust_ratio",
+}
+# Axon averages squared gradients, the paper (and Optax, the oracle here) the squared distance to the mean.
+BELIEF = {f"updates/scale_by_belief/{number}" for number in (4, 5, 6)}
+
+
+def cases():
+    file = ROOT / "updates.json"
+    found = json.loads(file.read_text()) if file.exists() else []
+    return [pytest.param(case, id=case["id"]) for case in found if case["kind"] == "numeric"]
+
+
+def decode(value):
+    if "map" in value:
+        return {name: decode(each) for name, each in value["map"].items()}
+    if "tuple" in value:
+        return tuple(map(decode, value["tuple"]))
+    return (
+        value["scalar"]
+        if "scalar" in value
+        else jnp.asarray(
+            np.array(value["data"]).reshape(value["shape"]), "float32" if value["dtype"] == "f32" else None
+        )
+    )
+
+
+def part(name, args, kwargs):
+    if name == "scale_by_schedule":
+        args = [optim.polynomial_decay(args[0]["schedule"]["init_value"])]
+    options = {RENAMED.get((name, key), key): value for key, value in kwargs.items()}
+    return getattr(optim, NAMES.get(name, name))(*args, **options)
+
+
+def view(name, state):
+    """The fields of Axon's state of a transform."""
+    if name == "scale_by_state":
+        return {"scale": optim.hyperparams(state)["scale"]}
+    if name in ("scale_by_schedule", "add_noise"):
+        return {"count": state.step}
+    return state.inner._asdict()
+
+
+def views(chain, state):
+    """The most recently added first, those without a state left out."""
+    stateful = [
+        (each["name"], own) for each, own in zip(chain, state, strict=True) if each["name"] not in STATELESS
+    ]
+    return tuple(view(name, own) for name, own in reversed(stateful))
+
+
+def belief(case, params, gradients):
+    oracle = optax.scale_by_belief(eps=0.0, eps_root=1e-16)
+    updates, state = oracle.update(gradients, oracle.init(params), params)
+    return {0: (updates, (state._asdict(),))}
+
+
+@pytest.mark.parametrize("case", cases())
+def test_vectors(case):
+    params, *gradients = map(decode, case["inputs"])
+    chain = case["kwargs"]["chain"]
+    transformation = optim.chain(*(part(**each) for each in chain))
+    state = transformation.init(params)
+    got = {"init": views(chain, state)}
+    for step, gradient in enumerate(gradients):
+        updates, state = transformation.update(gradient, state, params)
+        got[step] = (updates, views(chain, state))
+    theirs = belief(case, params, gradients[0]) if case["id"] in BELIEF else None
+    for place, expected in zip(case["expect_at"], case["expected"], strict=True):
+        found, wanted = got, theirs if theirs else decode(expected)
+        for key in place:
+            found = found[key]
+            wanted = wanted[key] if theirs else wanted
+        if isinstance(wanted, tuple):
+            assert found == wanted
+        else:
+            np.testing.assert_allclose(found, wanted, rtol=case["rtol"], atol=case["atol"])
+
+
+def once(transformation, gradients, params=None):
+    params = gradients if params is None else params
+    return transformation.update(gradients, transformation.init(params), params)[0]
+
+
+SHARED = {
+    "scale": (optim.scale(-0.5), optax.scale(-0.5)),
+    "scale_by_amsgrad": (optim.scale_by_amsgrad(0.8, 0.75), optax.scale_by_amsgrad(0.8, 0.75)),
+    "scale_by_belief": (optim.scale_by_belief(0.8, 0.75), optax.scale_by_belief(0.8, 0.75, 0.0, 1e-16)),
+    "scale_by_learning_rate": (optim.scale_by_learning_rate(0.5), optax.scale_by_learning_rate(0.5)),
+    "scale_by_param_block_norm": (optim.scale_by_param_block_norm(), optax.scale_by_param_block_norm()),
+    "scale_by_radam": (
+        optim.scale_by_radam(0.8, 0.75, threshold=4.5),
+        optax.scale_by_radam(0.8, 0.75, threshold=4.5),
+    ),
+    "scale_by_rms": (optim.scale_by_rms(0.75), optax.scale_by_rms(0.75)),
+    "scale_by_rss": (optim.scale_by_rss(0.5), optax.scale_by_rss(0.5)),
+    "scale_by_schedule": (
+        optim.scale_by_schedule(optax.linear_schedule(1.0, 0.0, 4)),
+        optax.scale_by_schedule(optax.linear_schedule(1.0, 0.0, 4)),
+    ),
+    "scale_by_sign": (optim.scale_by_sign(), optax.scale_by_sign()),
+    "scale_by_stddev": (optim.scale_by_stddev(0.75, 1e-2), optax.scale_by_stddev(0.75, 1e-2)),
+    "scale_by_trust_ratio": (
+        optim.scale_by_trust_ratio(0.25, trust_coefficient=0.5, eps=0.125),
+        optax.scale_by_trust_ratio(0.25, 0.5, 0.125),
+    ),
+    "scale_by_yogi": (optim.scale_by_yogi(0.8, 0.75), optax.scale_by_yogi(0.8, 0.75)),
+    "trace": (optim.trace(0.75, nesterov=True), optax.trace(0.75, nesterov=True)),
+    "add_decayed_weights": (optim.add_decayed_weights(0.5), optax.add_decayed_weights(0.5)),
+    "add_noise": (optim.add_noise(0.5, key=3), optax.add_noise(0.5, 0.55, 3)),
+    "centralize": (optim.centralize(), optax.centralize()),
+    "clip": (optim.clip(0.5), optax.clip(0.5)),
+    "clip_by_global_norm": (optim.clip_by_global_norm(0.5), optax.clip_by_global_norm(0.5)),
+    "clip_by_block_rms": (optim.clip_by_block_rms(0.25), optax.clip_by_block_rms(0.25)),
+    "skip_nonfinite": (optim.skip_nonfinite(optim.trace(0.5)), optax.apply_if_finite(optax.trace(0.5), 9)),
+    "identity": (optim.identity(), optax.identity()),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_against_optax(name):
+    ours, theirs = SHARED[name]
+    draw = np.random.default_rng(1).normal
+    params = {
+        "kernel": jnp.asarray(draw(size=(3, 2)), "float32"),
+        "bias": jnp.asarray(draw(size=2), "float32"),
+    }
+    states = [ours.init(params), theirs.init(params)]
+    for _ in range(4):
+        gradients = jax.tree.map(lambda leaf: jnp.asarray(draw(size=leaf.shape), "float32"), params)
+        got, states[0] = ours.update(gradients, states[0], params)
+        expected, states[1] = theirs.update(gradients, states[1], params)
+        jax.tree.map(
+            lambda one, two: np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6), got, expected
+        )
+
+
+def test_adaptive_clip_bounds_each_unit():
+    params, gradients = np.array([[3.0, 0.0], [4.0, 0.0]]), np.array([[6.0, 1.0], [8.0, 0.0]])
+    got = once(optim.adaptive_clip(0.5), jnp.asarray(gradients), jnp.asarray(params))
+    np.testing.assert_allclose(got, [[1.5, 0.0005], [2.0, 0.0]], rtol=1e-6)
+    vector = once(optim.adaptive_clip(0.5), jnp.array([6.0, 8.0]), jnp.array([3.0, 4.0]))
+    np.testing.assert_allclose(vector, [1.5, 2.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("make", [optim.clip_by_global_norm, optim.clip_by_block_rms, optim.adaptive_clip])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_clips_neither_overflow_nor_underflow(make, dtype):
+    limits = jnp.finfo(dtype)
+    params = jnp.ones(4, dtype)
+    large = once(make(1.0), jnp.full(4, limits.max / 8, dtype), params)
+    assert large.dtype == dtype
+    assert 0.4 < float(large[0]) < 1.1
+    tiny = jnp.full(4, limits.tiny, dtype)
+    np.testing.assert_array_equal(once(make(1.0), tiny, params), tiny)
+    np.testing.assert_array_equal(once(make(1.0), jnp.zeros(4, dtype), params), np.zeros(4))
+    np.testing.assert_array_equal(
+        once(make(1.0), jnp.array([jnp.inf, 1.0, 0.0, 0.0], dtype), params), np.zeros(4)
+    )
+
+
+def test_ratios_of_norms_neither_overflow_nor_underflow():
+    params = {"a": jnp.full(4, 1e30), "b": jnp.full(4, 1e-30), "c": jnp.zeros(2)}
+    gradients = {"a": jnp.full(4, 1e-25), "b": jnp.full(4, 1e25), "c": jnp.ones(2)}
+    got = once(optim.scale_by_trust_ratio(), gradients, params)
+    for name, expected in (("a", 1e30), ("b", 1e-30), ("c", 1.0)):
+        np.testing.assert_allclose(got[name], expected, rtol=1e-5)
+
+
+def test_a_chain_rounds_once():
+    parts = [optim.scale(1 / 3), optim.scale(3.0)]
+    gradients = jnp.array([1.0, 1.25, 1.75], jnp.bfloat16)
+    np.testing.assert_array_equal(once(optim.chain(*parts), gradients), gradients)
+
+
+def test_a_chain_keeps_plain_parts_wide_and_in_their_types():
+    chain = optim.chain(optax.trace(0.9), optim.scale(1.0))
+    params = jnp.ones(2, jnp.bfloat16)
+    state = chain.init(params)
+    updates, following = chain.update(params, state, params)
+    assert updates.dtype == jnp.bfloat16
+    assert jax.tree.map(jnp.result_type, following) == jax.tree.map(jnp.result_type, state)
+    assert following[0].trace.dtype == jnp.float32
+
+
+def test_chains_are_equal_and_have_another_name():
+    assert optim.compose is optim.chain
+    assert optim.chain(optim.clip(1.0), optim.sgd(0.1)) == optim.chain(optim.clip(1.0), optim.sgd(0.1))
+
+
+def test_live_numbers_in_a_chain_are_set():
+    chain = optim.chain(optim.clip(1.0), optim.add_decayed_weights(0.5), optim.sgd(0.1))
+    state = optim.with_hyperparams(chain.init(jnp.ones(1)), delta=3.0, weight_decay=0.0, learning_rate=1.0)
+    np.testing.assert_allclose(chain.update(jnp.full(1, 5.0), state, jnp.ones(1))[0], [-3.0])
+
+
+def test_masks_by_pattern_tree_and_function():
+    tree = {"kernel": jnp.ones(2), "bias": jnp.ones(2)}
+    masks = [{"kernel": True, "bias": False}, lambda params: {"kernel": True, "bias": False}]
+    made = [
+        optim.masked(optim.trace(0.5), "kernel"),
+        *(optim.masked(optim.trace(0.5), mask=mask) for mask in masks),
+    ]
+    for transformation in made:
+        state = transformation.init(tree)
+        _, state = transformation.update(tree, state, tree)
+        updates, state = transformation.update(tree, state)
+        np.testing.assert_allclose([updates["kernel"][0], updates["bias"][0]], [1.5, 1.0])
+        assert state.inner.trace["bias"] is None
+
+
+def test_a_skipped_step_leaves_the_state():
+    optimizer = optim.skip_nonfinite(optim.adam(0.1))
+    state = optimizer.init(jnp.ones(2))
+    updates, state = jax.jit(optimizer.update)(jnp.array([jnp.inf, 1.0]), state)
+    np.testing.assert_array_equal(updates, np.zeros(2))
+    assert (int(state.skipped), int(state.inner.step)) == (1, 0)
+    updates, state = optimizer.update(jnp.ones(2), state)
+    np.testing.assert_allclose(updates, [-0.1, -0.1], rtol=1e-5)
+    assert (int(state.skipped), int(state.inner.step)) == (1, 1)
+
+
+def test_stateful_and_stateless_functions():
+    counted = optim.stateful(
+        lambda params: jnp.zeros(()), lambda updates, state, params: (updates, state + 1)
+    )
+    halved = optim.stateless(
+        lambda updates, params: jax.tree.map(lambda leaf, param: leaf * param, updates, params)
+    )
+    chain = optim.chain(counted, halved)
+    updates, state = chain.update(jnp.ones(2), chain.init(jnp.ones(2)), jnp.full(2, 3.0))
+    assert updates.tolist() == [3.0, 3.0]
+    assert float(state[0]) == 1
+
+
+SIZES = (4, 2, 5, 3, 1, 6, 2)
+
+
+def batches():
+    draw = np.random.default_rng(2).normal
+    return [draw(size=(size, 3)).astype("float32") for size in SIZES]
+
+
+@pytest.mark.parametrize("tail", [False, True])
+def test_accumulation_equals_the_big_batch(tail):
+    parts = batches() if tail else batches()[:6]
+    optimizer = optim.accumulate(optim.adam(optim.linear_decay(0.1, steps=10)), 3)
+    plain = optim.adam(optim.linear_decay(0.1, steps=10))
+    params, state, step = jnp.ones(3), None, jax.jit(optimizer.update)
+    state = optimizer.init(params)
+    for index, batch in enumerate(parts):
+        gradient = jnp.asarray(batch.mean(0)) * params
+        last = index == len(parts) - 1
+        updates, state = step(gradient, state, params, weight=float(len(batch)), flush=last)
+        params = optim.apply_updates(params, updates)
+    expected, own = jnp.ones(3), plain.init(jnp.ones(3))
+    groups = [parts[:3], parts[3:6], parts[6:]] if tail else [parts[:3], parts[3:]]
+    for group in groups:
+        gradient = jnp.asarray(np.concatenate(group).mean(0)) * expected
+        updates, own = plain.update(gradient, own, expected)
+        expected = optim.apply_updates(expected, updates)
+    np.testing.assert_allclose(params, expected, rtol=1e-6)
+    assert int(state.inner.step) == len(groups)
+    assert step._cache_size() == 1
+
+
+def test_accumulation_of_equal_parts_agrees_with_optax():
+    ours, theirs = optim.accumulate(optim.sgd(0.1), 2), optax.MultiSteps(optax.sgd(0.1), 2)
+    states = [ours.init(jnp.ones(3)), theirs.init(jnp.ones(3))]
+    for batch in batches():
+        gradient = jnp.asarray(batch.mean(0))
+        got, states[0] = ours.update(gradient, states[0], jnp.ones(3))
+        expected, states[1] = theirs.update(gradient, states[1], jnp.ones(3))
+        np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_a_micro_batch_of_padding_counts_nothing():
+    optimizer = optim.accumulate(optim.sgd(1.0), 2)
+    state = optimizer.init(jnp.ones(1, jnp.float16))
+    _, state = optimizer.update(jnp.full(1, jnp.nan, jnp.float16), state, weight=0.0)
+    updates, state = optimizer.update(jnp.full(1, 2.0, jnp.float16), state, weight=5.0)
+    assert (updates.tolist(), updates.dtype.name) == ([-2.0], "float16")
+    updates, state = optimizer.update(jnp.full(1, jnp.nan, jnp.float16), state, weight=0.0, flush=True)
+    assert updates.tolist() == [0.0]
+    assert int(state.inner.step) == 1
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: optim.scale_by_schedule(0.1),
+            r"scale_by_schedule: schedule must be a function of the step, got",
+        ),
+        (lambda: optim.scale(float("nan")), r"scale: scale must be finite, got nan"),
+        (lambda: optim.clip(-1.0), r"clip: delta must be at least 0, got -1"),
+        (
+            lambda: optim.clip_by_global_norm(maxnorm=1.0),
+            r'unknown option "maxnorm": did you mean "max_norm"',
+        ),
+        (lambda: optim.chain(optim.sgd(), "adam"), r"chain: an optimizer .* is required, got 'adam'"),
+        (lambda: optim.masked(optim.sgd()), r"masked: either patterns or a mask is required"),
+        (lambda: optim.masked(optim.sgd(), "b").init({"a": 1.0}), r'pattern "b" selects no leaf'),
+        (
+            lambda: optim.accumulate(optim.sgd(), 0),
+            r"accumulate: steps must be a whole number of at least 1, got 0",
+        ),
+        (
+            lambda: optim.lookahead(optim.sgd(), every=0),
+            r"lookahead: every must be a whole number of at least 1",
+        ),
+        (lambda: optim.swa(-1), r"swa: start must be a whole number of at least 0, got -1"),
+        (lambda: optim.ema(1.0), r"ema: decay must be in \[0, 1\), got 1"),
+        (lambda: optim.schedule_free(b1=0.0), r"schedule_free: b1 must be above 0, got 0"),
+        (lambda: optim.soap(frequency=0), r"soap: frequency must be a whole number of at least 1, got 0"),
+        (lambda: optim.muon(ns_steps=1.5), r"muon: ns_steps must be a whole number of at least 1, got 1.5"),
+    ],
+)
+def test_options(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+@pytest.mark.parametrize(
+    ("transformation", "message"),
+    [
+        (optim.adaptive_clip(), r"adaptive_clip: update needs params"),
+        (optim.scale_by_trust_ratio(), r"scale_by_trust_ratio: update needs params"),
+        (optim.scale_by_param_block_norm(), r"scale_by_param_block_norm: update needs params"),
+        (optim.ema(), r"ema: update needs params"),
+        (optim.sam(), r"sam: update needs params and value_fn="),
+        (optim.sam(opaque=False), r"sam: update needs params, got None"),
+        (optim.lbfgs(), r"lbfgs: the line search of update needs value=, value_fn="),
+        (optim.sophia(), r"sophia: update needs value_fn="),
+    ],
+)
+def test_what_an_update_needs(transformation, message):
+    with pytest.raises(ValueError, match=message):
+        transformation.update(jnp.ones(2), transformation.init(jnp.ones(2)))
+
+
+def test_a_state_of_another_chain():
+    with pytest.raises(ValueError, match=r"chain: a state for 1 parts is required, got 2 states"):
+        optim.chain(optim.sgd()).update(1.0, ((), ()))
+    with pytest.raises(ValueError, match=r"chain: a state for 1 parts is required, got dict"):
+        optim.chain(optim.sgd()).update(1.0, {})
