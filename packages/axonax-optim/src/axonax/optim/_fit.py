@@ -170,14 +170,14 @@ def _spread(residuals: _Residuals, absolute: bool, params: PyTree, data: Any) ->
 
 
 def _observations(ydata: Any) -> jax.Array:
-    ydata = jnp.asarray(ydata)
-    if not is_number(ydata):
-        raise ValueError(f"fit: ydata must be real numbers, got {ydata.dtype}")
-    ydata = ydata if jnp.issubdtype(ydata.dtype, jnp.floating) else ydata.astype(float)
-    if ydata.size == 0:
-        raise ValueError(f"fit: ydata must hold observations, got shape {ydata.shape}")
-    _refuse("ydata", "finite", ydata, jnp.isfinite(ydata))
-    return ydata
+    given = jnp.asarray(ydata)
+    if not is_number(given):
+        raise ValueError(f"fit: ydata must be real numbers, got {given.dtype}")
+    observed: jax.Array = given.astype(jnp.promote_types(given.dtype, jnp.float32))
+    if observed.size == 0:
+        raise ValueError(f"fit: ydata must hold observations, got shape {observed.shape}")
+    _refuse("ydata", "finite", observed, jnp.isfinite(observed))
+    return observed
 
 
 def _deviations(sigma: Any, ydata: jax.Array) -> tuple[Any, bool]:

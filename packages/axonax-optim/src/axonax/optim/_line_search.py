@@ -35,11 +35,10 @@ class _State(NamedTuple):
     low: _Sample
     high: _Sample
     point: Point
-    best: Point
-    best_length: jax.Array
+    best: _Sample
     evaluations: jax.Array
-    found: jax.Array
-    hopeless: jax.Array
+    last: jax.Array
+    done: jax.Array
 
 
 def descent(problem: Problem, point: Point, direction: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -92,22 +91,13 @@ def line_search(
         low=start,
         high=_Sample(infinite, infinite, infinite),
         point=point,
-        best=point,
-        best_length=zero,
+        best=start,
         evaluations=jnp.zeros((), jnp.int32),
-        found=jnp.asarray(False),
-        hopeless=~(slope < 0),
+        last=jnp.asarray(False),
+        done=~(slope < 0),
     )
-    last = jax.lax.while_loop(
-        lambda state: ~(state.found | state.hopeless) & (state.evaluations < MOST), run, first
-    )
-    chosen = jax.tree.map(lambda a, b: jnp.where(last.found, a, b), last.point, last.best)
-    return Found(
-        point=chosen,
-        length=jnp.where(last.found, last.length, last.best_length),
-        evaluations=last.evaluations,
-        ok=last.found | (last.best.value < point.value),
-    )
+    end = jax.lax.while_loop(lambda state: ~state.done, run, first)
+    return Found(end.point, end.length, end.evaluations, (end.evaluations > 0) & (end.length > 0))
 
 
 class _Rules(NamedTuple):
@@ -117,7 +107,10 @@ class _Rules(NamedTuple):
 
 
 def _narrow(state: _State, start: _Sample, trial: Point, sample: _Sample, rules: _Rules) -> _State:
-    """Judge a trial: keep it, or make it an end of the bracket and choose the next."""
+    """Judge a trial: keep it, or make it an end of the bracket and choose the next.
+
+    A search without hope goes back to the best trial, or to its start, and ends there.
+    """
     noise = rounding(start.value)
     finite = jnp.isfinite(sample.value) & jnp.isfinite(sample.slope)
     decreased = sample.value <= start.value + DECREASE * sample.length * start.slope
@@ -130,23 +123,25 @@ def _narrow(state: _State, start: _Sample, trial: Point, sample: _Sample, rules:
     too_far = ~finite | ~(decreased | level) | (sample.slope >= 0)
     low = _choose(too_far, state.low, sample)
     high = _choose(too_far, sample, state.high)
-    better = finite & (sample.value < state.best.value)
+    best = _choose(finite & (sample.value < state.best.value), sample, state.best)
     following = jnp.where(
         jnp.isfinite(high.length),
         _inside(low, high, noise, state.evaluations),
         jnp.minimum(_beyond(state.low, sample), rules.longest),
     )
     width = high.length - low.length
+    hopeless = jnp.isfinite(width) & (width <= 4 * epsilon(width) * high.length)
+    hopeless = ~found & (hopeless | (state.evaluations + 2 >= MOST))
+    done = found | state.last
     return _State(
-        length=jnp.where(found, sample.length, following),
+        length=jnp.where(done, sample.length, jnp.where(hopeless, best.length, following)),
         low=low,
         high=high,
         point=trial,
-        best=_choose(better, trial, state.best),
-        best_length=jnp.where(better, sample.length, state.best_length),
+        best=best,
         evaluations=state.evaluations + 1,
-        found=found,
-        hopeless=jnp.isfinite(width) & (width <= 4 * epsilon(width) * high.length),
+        last=hopeless,
+        done=done,
     )
 
 

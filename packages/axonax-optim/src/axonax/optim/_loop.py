@@ -30,6 +30,7 @@ class Plan:
     callback: Callable[[Result], Any] | None
     every: int
     capacity: int | None
+    tests: frozenset[str]
     relative: bool
 
 
@@ -157,11 +158,14 @@ class _Run:
         code = jnp.where(((code == 0) | (code == _result.LIMIT)) & stuck, _result.STALLED, code)
         finite = code != _result.NOT_FINITE
         steps = carry.steps + jnp.asarray(taken.progress).astype(jnp.int32)
-        point, length, steps = jax.tree.map(
-            lambda new, old: jnp.where(finite, new, old),
-            (taken.point, length, steps),
-            (carry.point, carry.norm, carry.steps),
-        )
+        point = taken.point
+        if not self.plan.method.flat or self.plan.objective.residual or self.plan.objective.noisy(self.given):
+            # Where a line search ends the objective is finite anyway.
+            point, length, steps = jax.tree.map(
+                lambda new, old: jnp.where(finite, new, old),
+                (point, length, steps),
+                (carry.point, carry.norm, carry.steps),
+            )
         history = carry.history
         if history is not None:
             latest = {"value": point.value, "gradient_norm": length}
@@ -182,21 +186,21 @@ class _Run:
 
     def judge(self, carry: Carry, point: Point, length: Any, limit: Any, progress: Any) -> jax.Array:
         """The code of the first reason to end that holds, ``RUNNING`` where none does."""
-        change = jnp.abs(point.value - carry.point.value)
-        step = jax.tree.map(jnp.subtract, point.x, carry.point.x)
-        if self.plan.relative:
-            change = change / jnp.where(point.value == 0, 1, jnp.abs(point.value))
-            moved = _largest_share(step, point.x)
-        else:
-            moved = norm(step)
-        limits = self.limits
+        limits, plan = self.limits, self.plan
         reasons = [
             (~(jnp.isfinite(point.value) & jnp.isfinite(length)), _result.NOT_FINITE),
             (length <= limit, _result.GRADIENT),
-            (progress & (change <= limits.value), _result.VALUE),
-            (progress & (moved <= limits.step), _result.STEP),
-            (carry.steps + 1 >= limits.max_steps, _result.LIMIT),
         ]
+        if "value" in plan.tests:
+            change = jnp.abs(point.value - carry.point.value)
+            if plan.relative:
+                change = change / jnp.where(point.value == 0, 1, jnp.abs(point.value))
+            reasons.append((progress & (change <= limits.value), _result.VALUE))
+        if "step" in plan.tests:
+            step = jax.tree.map(jnp.subtract, point.x, carry.point.x)
+            moved = _largest_share(step, point.x) if plan.relative else norm(step)
+            reasons.append((progress & (moved <= limits.step), _result.STEP))
+        reasons.append((carry.steps + 1 >= limits.max_steps, _result.LIMIT))
         conditions, codes = zip(*reasons, strict=True)
         return jnp.select(list(conditions), [jnp.int32(code) for code in codes], jnp.int32(_result.RUNNING))
 

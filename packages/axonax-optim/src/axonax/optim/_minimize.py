@@ -97,7 +97,8 @@ def minimize(
     ([3.0, 3.0], True, 'converged: the gradient norm is within its tolerance')
     """
     x0 = as_start("minimize", "x0", x0)
-    limits, relative = _limits(tolerance, max_steps)
+    wanted = tolerance if isinstance(tolerance, Tolerance) else Tolerance(gradient=tolerance)
+    limits = _limits(wanted, max_steps)
     if not is_whole(every) or every < 1:
         raise ValueError(f"minimize: every must be a whole number of at least 1, got {every!r}")
     made = as_method(method)
@@ -113,7 +114,8 @@ def minimize(
         callback=None if callback is None else hashable(callback),
         every=int(every),
         capacity=int(max_steps) if history else None,
-        relative=relative,
+        tests=frozenset(name for name in ("value", "step") if getattr(wanted, name) is not None),
+        relative=bool(wanted.relative),
     )
     given = Given(args, key, None if sampled else _stacked(batches))
     result: Result = solve(plan, x0, given, box("minimize", bounds, x0), limits)
@@ -139,16 +141,15 @@ def as_start(owner: str, name: str, x0: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), x0)
 
 
-def _limits(tolerance: float | Tolerance, max_steps: int) -> tuple[Limits, bool]:
+def _limits(wanted: Tolerance, max_steps: int) -> Limits:
     if not is_whole(max_steps) or max_steps < 0:
         raise ValueError(f"minimize: max_steps must be a whole number of at least 0, got {max_steps!r}")
-    wanted = tolerance if isinstance(tolerance, Tolerance) else Tolerance(gradient=tolerance)
     given = {"gradient": wanted.gradient, "value": wanted.value, "step": wanted.step}
     numbers = {
         name: -1.0 if each is None else number("minimize", f"tolerance on the {name}", each)
         for name, each in given.items()
     }
-    return Limits(max_steps=int(max_steps), **numbers), bool(wanted.relative)
+    return Limits(max_steps=int(max_steps), **numbers)
 
 
 def _stacked(batches: PyTree) -> PyTree:

@@ -85,13 +85,10 @@ class QuasiNewton:
         direction, downhill = descent(problem, point, wanted)
         found = line_search(problem, point, direction)
         step, change = found.point.x - point.x, found.point.gradient - gradient
-        known = jax.tree.map(
-            lambda empty, kept: jnp.where(downhill, kept, empty), self.model.start(point.x), state
-        )
-        learned = self.model.learn(known, step, change)
-        following = jax.tree.map(
-            lambda new, empty: jnp.where(found.ok, new, empty), learned, self.model.start(point.x)
-        )
+        # What was learned is forgotten by its count: no pass over the matrix.
+        trusted = state._replace(known=jnp.where(downhill, state.known, 0))
+        learned = self.model.learn(trusted, step, change)
+        following = learned._replace(known=jnp.where(found.ok, learned.known, 0))
         taken = Taken(found.point, following, found.evaluations, found.ok, ~found.ok & (state.known == 0))
         return problem.hand_over(taken)
 
@@ -116,21 +113,21 @@ class _Dense:
 
     def solve(self, state: _Matrix, gradient: jax.Array, free: jax.Array | None) -> jax.Array:
         if free is None:
-            return state.inverse @ gradient
+            return jnp.where(state.known == 0, gradient, state.inverse @ gradient)
         # The inverse of a block of the Hessian is a Schur complement of its inverse.
         mask = free.astype(gradient.dtype)
         product = state.inverse @ (mask * gradient)
         held = (1 - mask)[:, None] * state.inverse * (1 - mask)[None, :] + jnp.diag(mask)
         factor = jax.scipy.linalg.cho_factor(held)
         force = (1 - mask) * jax.scipy.linalg.cho_solve(factor, (1 - mask) * product)
-        return mask * (product - state.inverse @ force)
+        return mask * jnp.where(state.known == 0, gradient, product - state.inverse @ force)
 
     def learn(self, state: _Matrix, step: jax.Array, change: jax.Array) -> _Matrix:
         product, curved = _curved(step, change)
         product = jnp.where(curved, product, 1)
         power = jnp.vdot(change, change)
-        scale = jnp.where(state.known == 0, product / jnp.where(power > 0, power, 1), 1)
-        inverse = scale * state.inverse
+        scale = product / jnp.where(power > 0, power, 1)
+        inverse = jnp.where(state.known == 0, scale * jnp.eye(step.size, dtype=step.dtype), state.inverse)
         image = inverse @ change
         cross = jnp.outer(image, step)
         weight = (1 + jnp.vdot(change, image) / product) / product
@@ -141,6 +138,8 @@ class _Dense:
 class _Pairs(NamedTuple):
     steps: jax.Array
     changes: jax.Array
+    products: jax.Array
+    powers: jax.Array
     known: jax.Array
 
 
@@ -151,15 +150,16 @@ class _Limited:
     memory: int
 
     def start(self, x: jax.Array) -> _Pairs:
-        empty = jnp.zeros((self.memory, x.size), x.dtype)
-        return _Pairs(empty, empty, jnp.zeros((), jnp.int32))
+        empty, none = jnp.zeros((self.memory, x.size), x.dtype), jnp.zeros(self.memory, x.dtype)
+        return _Pairs(empty, empty, none, none, jnp.zeros((), jnp.int32))
 
     def solve(self, state: _Pairs, gradient: jax.Array, free: jax.Array | None) -> jax.Array:
         mask = jnp.ones((), gradient.dtype) if free is None else free.astype(gradient.dtype)
-        changes = state.changes if free is None else jnp.where(free[None, :], state.changes, 0)
-        steps = state.steps
-        products = jnp.sum(steps * changes, axis=1)
-        powers = jnp.sum(changes * changes, axis=1)
+        steps, changes, products, powers, _ = state
+        if free is not None:
+            changes = jnp.where(free[None, :], changes, 0)
+            products = jnp.sum(steps * changes, axis=1)
+            powers = jnp.sum(changes * changes, axis=1)
         # A pair may lose its curvature with the elements that are held.
         weights = jnp.where(products > 0, 1 / jnp.where(products > 0, products, 1), 0)
         held = jnp.minimum(state.known, self.memory)
@@ -182,8 +182,16 @@ class _Limited:
         return direction
 
     def learn(self, state: _Pairs, step: jax.Array, change: jax.Array) -> _Pairs:
-        _, curved = _curved(step, change)
+        product, curved = _curved(step, change)
         place = state.known % self.memory
-        steps = state.steps.at[place].set(jnp.where(curved, step, state.steps[place]))
-        changes = state.changes.at[place].set(jnp.where(curved, change, state.changes[place]))
-        return _Pairs(steps, changes, state.known + curved.astype(jnp.int32))
+
+        def put(kept: jax.Array, new: jax.Array) -> jax.Array:
+            return kept.at[place].set(jnp.where(curved, new, kept[place]))
+
+        return _Pairs(
+            steps=put(state.steps, step),
+            changes=put(state.changes, change),
+            products=put(state.products, product),
+            powers=put(state.powers, jnp.vdot(change, change)),
+            known=state.known + curved.astype(jnp.int32),
+        )

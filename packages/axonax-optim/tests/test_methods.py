@@ -1,0 +1,215 @@
+"""What the methods of `minimize` share: trees, bounds, batches, starts, one compile; and their refusals."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from axonax import optim
+
+SMOOTH = ["bfgs", "lbfgs", "nonlinear_cg"]
+SQUARES = ["gauss_newton", "levenberg_marquardt"]
+START = {"a": jnp.full((2, 2), 3.0), "b": [jnp.asarray(-1.0), None]}
+
+
+def residuals(x, center=1.0):
+    return {"a": 2 * (x["a"] - center), "b": x["b"][0] - 3 * center + 0.1 * x["a"][0] ** 2}
+
+
+def squares(x, center=1.0):
+    return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(residuals(x, center))) / 2
+
+
+def objective_of(method):
+    return residuals if method in SQUARES else squares
+
+
+@pytest.mark.parametrize("method", [*SMOOTH, *SQUARES])
+def test_trees_bounds_aux_and_history(method):
+    function = objective_of(method)
+
+    def objective(x):
+        return function(x), jnp.sum(x["a"])
+
+    bounds = ({"a": -1.0, "b": None}, {"a": jnp.array([0.5, 9.0]), "b": [2.0, None]})
+    result = optim.minimize(
+        objective, START, method, bounds=bounds, has_aux=True, history=True, max_steps=100, tolerance=1e-4
+    )
+    assert result.converged, result.reason
+    assert jax.tree.structure(result.x) == jax.tree.structure(START)
+    np.testing.assert_allclose(result.x["a"], [[0.5, 1.0466], [0.5, 1.0]], atol=1e-3)
+    np.testing.assert_array_equal(result.x["a"][:, 0], 0.5)
+    assert float(result.x["b"][0]) == 2.0
+    np.testing.assert_allclose(result.aux, jnp.sum(result.x["a"]))
+    values = result.history["value"][: int(result.steps) + 1]
+    assert bool(jnp.all(jnp.diff(values) <= 0))
+    assert float(values[-1]) == float(result.value)
+
+
+def test_an_optimizer_within_bounds_ends_on_them():
+    result = optim.minimize(
+        lambda x: jnp.sum((x - jnp.array([2.0, 0.3])) ** 2),
+        jnp.array([5.0, 5.0]),
+        optim.adam(0.05),
+        bounds=(0, 1),
+    )
+    assert result.converged
+    np.testing.assert_allclose(result.x, [1.0, 0.3], atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["bfgs", "levenberg_marquardt"])
+def test_many_starts_agree_with_each_alone(method):
+    def solve(start):
+        return optim.minimize(
+            objective_of(method), {"a": start, "b": [start[0, 0], None]}, method, tolerance=1e-4
+        )
+
+    starts = jax.random.normal(jax.random.key(0), (3, 2, 2))
+    together = jax.vmap(solve)(starts)
+    assert together.converged.tolist() == [True] * 3
+    alone = solve(starts[1])
+    assert int(alone.evaluations) == int(together.evaluations[1])
+    np.testing.assert_allclose(together.x["a"][1], alone.x["a"], atol=1e-4)
+
+
+@pytest.mark.parametrize("made", [lambda: optim.bfgs(memory=3), optim.levenberg_marquardt])
+def test_one_compile_for_equal_methods(made):
+    traces = []
+
+    def objective(x, center):
+        traces.append(None)
+        return objective_of(made().name)(x, center)
+
+    counts = []
+    for center in (1.0, 2.0, 3.0):
+        optim.minimize(objective, START, made(), args=(center,), tolerance=1e-3 * center)
+        counts.append(len(traces))
+    assert counts[0] == counts[1] == counts[2]
+
+
+def test_evaluations_are_counted():
+    calls = []
+
+    def objective(x):
+        jax.debug.callback(calls.append, x)
+        return jnp.sum((x - 1) ** 2 + (x - 1) ** 4)
+
+    result = jax.block_until_ready(optim.minimize(objective, jnp.zeros(2) + 5, "bfgs", tolerance=1e-4))
+    jax.effects_barrier()
+    assert len(calls) == int(result.evaluations)
+
+
+@pytest.mark.parametrize("how", ["stacked", "function"])
+@pytest.mark.parametrize("method", ["adam", "lbfgs", "levenberg_marquardt"])
+def test_batches_are_taken_in_turn(method, how):
+    data = jnp.arange(6.0).reshape(3, 2)
+    batches = data if how == "stacked" else lambda step: data[step % 3]
+
+    def objective(x, *, batch):
+        distance = x - batch
+        return distance if method == "levenberg_marquardt" else jnp.sum(distance**2) / 2
+
+    result = optim.minimize(objective, jnp.zeros(2), method, batches=batches, max_steps=4, history=True)
+    assert int(result.steps) == 4
+    at_zero = [0.5, 6.5, 20.5]
+    assert float(result.history["value"][0]) == at_zero[0]
+    if method != "adam":
+        # Each step ends at its batch's mean, and the next batch is 2 away in both elements.
+        np.testing.assert_allclose(result.history["value"], [0.5, 4, 4, 16, 4], rtol=1e-2)
+
+
+def test_relative_tolerances():
+    scaled = lambda x: 1e6 * jnp.sum((x - 3.0) ** 2) + 1e6  # noqa: E731
+    only = optim.Tolerance(gradient=None, value=1e-3, relative=True)
+    assert optim.minimize(scaled, jnp.zeros(2), "bfgs", tolerance=only).reason.startswith(
+        "converged: the value"
+    )
+    only = optim.Tolerance(gradient=None, step=1e-2, relative=True)
+    assert optim.minimize(scaled, jnp.zeros(2), "bfgs", tolerance=only).reason.startswith(
+        "converged: the step"
+    )
+    only = optim.Tolerance(gradient=1e-3, relative=True)
+    assert optim.minimize(scaled, jnp.zeros(2), "bfgs", tolerance=only).converged
+
+
+def test_a_wall_of_nan_is_backed_away_from():
+    result = optim.minimize(lambda x: jnp.sum(x - jnp.log(x)), jnp.full(3, 0.05), "lbfgs", tolerance=1e-3)
+    assert result.converged
+    np.testing.assert_allclose(result.x, 1.0, atol=1e-3)
+
+
+def test_what_float32_cannot_reach_ends_soon():
+    def objective(x):
+        return 1e4 + jnp.sum((x - 0.1) ** 2) + jnp.sum((x[1:] - x[:-1]) ** 4)
+
+    for method in SMOOTH:
+        result = optim.minimize(objective, jnp.linspace(-2.0, 2.0, 8), method, tolerance=0.0)
+        assert result.reason.startswith(("no progress", "converged"))
+        assert int(result.evaluations) < 200
+        np.testing.assert_allclose(result.x, 0.1, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("method", "x0", "options", "message"),
+    [
+        (
+            "levenberg_marquardt",
+            jnp.ones(2),
+            {},
+            r"levenberg_marquardt minimizes a sum of squares: .* got a scalar",
+        ),
+        ("gauss_newton", jnp.ones(2), {}, r'got a scalar; for a scalar objective choose "lbfgs" or "bfgs"'),
+        ("lbfgs", jnp.ones(2), {"bounds": 3.0}, r"bounds must be a pair \(lower, upper\), got 3.0"),
+        ("lbfgs", jnp.ones(2), {"bounds": (1.0, [2.0, 0.0])}, r"got lower 1 and upper 0 at x0\[1\]"),
+        ("lbfgs", jnp.ones(2), {"bounds": (None, jnp.nan)}, r"must not cross or be NaN"),
+        ("lbfgs", jnp.ones(2), {"bounds": (None, jnp.ones(3))}, r"the upper bound \(first\) does not fit x0"),
+        ("lbfgs", {"w": 1.0}, {"bounds": ({"v": 0.0}, None)}, r"the lower bound .* v: only in the first"),
+        ("lbfgs", jnp.ones(2), {"batches": {}}, r"batches must be arrays stacked .* got an empty tree"),
+        (
+            "lbfgs",
+            jnp.ones(2),
+            {"batches": {"x": jnp.ones((3, 2)), "y": jnp.ones(2)}},
+            r"of one length .* got x: \(3,\), y: \(2,\)",
+        ),
+        ("lbfg", jnp.ones(2), {}, r'unknown method "lbfg": did you mean "lbfgs"'),
+    ],
+)
+def test_refusals(method, x0, options, message):
+    with pytest.raises(ValueError, match=message):
+        optim.minimize(lambda x: jnp.sum(jax.tree.leaves(x)[0] ** 2), x0, method, **options)
+
+
+def test_residual_refusals():
+    with pytest.raises(ValueError, match=r"residuals must be floating point, got int32"):
+        optim.minimize(lambda x: jnp.arange(3), jnp.ones(2), "gauss_newton")
+    with pytest.raises(ValueError, match=r"gauss_newton needs residuals, got an empty dict"):
+        optim.minimize(lambda x: {}, jnp.ones(2), "gauss_newton")
+    with pytest.raises(ValueError, match=r"finite at x0, got nan at the residuals/b\[1\]"):
+        optim.minimize(lambda x: {"a": x, "b": jnp.sqrt(x)}, jnp.array([1.0, -1.0]), "gauss_newton")
+    with pytest.raises(ValueError, match=r'got shape \(2,\); for residuals choose "levenberg_marquardt"'):
+        optim.minimize(lambda x: x, jnp.ones(2), "bfgs")
+
+
+@pytest.mark.parametrize(
+    ("factory", "options", "message"),
+    [
+        (optim.bfgs, {"memory": 0}, r"bfgs: memory must be a whole number of at least 1, got 0"),
+        (optim.bfgs, {"memori": 5}, r'bfgs: unknown option "memori": did you mean "memory"'),
+        (optim.nonlinear_cg, {"beta": "polak"}, r'unknown beta "polak"'),
+        (
+            optim.levenberg_marquardt,
+            {"damping": -1.0},
+            r"levenberg_marquardt: damping must be at least 0, got -1",
+        ),
+    ],
+)
+def test_refused_options(factory, options, message):
+    with pytest.raises(ValueError, match=message):
+        factory(**options)
+
+
+def test_hestenes_stiefel():
+    method = optim.nonlinear_cg(beta="hestenes_stiefel")
+    result = optim.minimize(squares, START, method, tolerance=1e-3)
+    assert result.converged
+    np.testing.assert_allclose(result.x["a"][1], 1.0, atol=1e-3)
