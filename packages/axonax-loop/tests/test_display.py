@@ -58,7 +58,7 @@ def drawn(**options: Any) -> str:
 
 def test_a_bar_an_epoch_on_a_terminal() -> None:
     text = drawn(force_terminal=True, _environ={"TERM": "xterm"})
-    for part in ("Epoch 1/2", "Epoch 2/2", "5/5", "steps/s", "loss 1.0000, validation_loss 1.0000"):
+    for part in ("Epoch 1/2: 5 steps", "Epoch 2/2: 5 steps", "0/5", "loss 1.0000, validation_loss 1.0000"):
         assert part in text
     assert text.endswith("\x1b[?25h")
 

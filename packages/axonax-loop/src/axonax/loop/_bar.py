@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from axonax.loop._events import ENDINGS, Handler
 from axonax.loop._filters import Filter
@@ -40,7 +41,10 @@ def handlers(console: Console | None, *, total: int | None, epochs: int) -> Sequ
 
 
 class Bars:
-    """One bar an epoch; what it shows of the metrics was finished by the device before it is read."""
+    """One bar for the epoch in progress, below a line for each epoch done.
+
+    What it shows of the metrics was finished by the device before it is read.
+    """
 
     def __init__(self, console: Console, total: int | None, epochs: int) -> None:
         self._total, self._epochs = total, epochs
@@ -49,11 +53,12 @@ class Bars:
         # The steps would wait for a refreshing thread; they refresh themselves.
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=24, table_column=Column(no_wrap=True)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[pace]}"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[values]}"),
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+            # The one column that gives way in a narrow terminal: it goes on in a second line.
+            TextColumn("{task.fields[values]}", table_column=Column(no_wrap=False)),
             console=console,
             auto_refresh=False,
         )
@@ -73,11 +78,13 @@ class Bars:
             return
         changes: dict[str, Any] = {}
         if _finished(self._pending):
-            changes["values"] = _text({name: to_host(value) for name, value in self._pending.items()})
+            # The compiled function that computed them sorts the names.
+            shown = {name: self._pending[name] for name in state.metrics if name in self._pending}
+            changes["values"] = _text({name: to_host(value) for name, value in shown.items()})
             self._pending = {}
         if not self._pending:
             self._pending = state.metrics.start()
-        speed = self._progress.tasks[self._task].speed
+        speed = self._progress.tasks[0].speed
         pace = f"{speed:.0f} steps/s" if speed else ""
         self._progress.update(self._task, completed=state.epoch_iteration, pace=pace, **changes)
         self._progress.refresh()
@@ -90,18 +97,18 @@ class Bars:
     def _finish(self, state: State) -> None:
         if self._task is None:
             return
+        # Bars of all epochs would grow out of the terminal: what is done becomes text above.
+        self._progress.remove_task(self._task)
+        self._progress.refresh()
+        self._task = None
         if state.history:
             row = state.history[-1]
             steps = row["iteration"] - (state.history[-2]["iteration"] if len(state.history) > 1 else 0)
-            self._progress.update(
-                self._task,
-                completed=steps,
-                total=steps,
-                pace=f"{steps / row['seconds']:.0f} steps/s",
-                values=_text({name: value for name, value in row.items() if name not in NOT_SHOWN}),
+            values = _text({name: value for name, value in row.items() if name not in NOT_SHOWN})
+            pace = f"{steps} steps, {steps / row['seconds']:.0f} steps/s"
+            self._progress.console.print(
+                f"Epoch {row['epoch']}/{self._epochs}: {pace}, {values}", highlight=False
             )
-            self._progress.refresh()
-        self._task = None
 
 
 def _finished(values: Mapping[str, Any]) -> bool:
