@@ -12,6 +12,8 @@ from sklearn.metrics import accuracy_score
 
 from axonax.functional import metrics
 
+pytestmark = pytest.mark.smoke
+
 RNG = np.random.default_rng(3)
 SCORES = RNG.random((40, 5)).astype(np.float32)
 LABELS = RNG.integers(0, 5, 40)

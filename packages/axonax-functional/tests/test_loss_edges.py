@@ -7,6 +7,8 @@ import pytest
 
 from axonax.functional import losses
 
+pytestmark = pytest.mark.smoke
+
 FLOATS = ["float16", "bfloat16", "float32"]
 BINARY = losses.binary_cross_entropy
 CATEGORICAL = losses.categorical_cross_entropy

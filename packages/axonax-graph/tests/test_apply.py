@@ -6,6 +6,8 @@ import pytest
 from axonax import graph as nn
 from axonax.tensor.precision import Policy
 
+pytestmark = pytest.mark.smoke
+
 
 def key(seed=0):
     return jax.random.key(seed)

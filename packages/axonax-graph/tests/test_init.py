@@ -7,6 +7,8 @@ from axonax import graph as nn
 from axonax.tensor import trees
 from axonax.tensor.contracts import ModelState
 
+pytestmark = pytest.mark.smoke
+
 
 def key(seed=0):
     return jax.random.key(seed)

@@ -6,6 +6,8 @@ import pytest
 
 from axonax import graph as nn
 
+pytestmark = pytest.mark.smoke
+
 
 def names(model):
     """The first words of the table's rows: the names of the nodes, in order."""

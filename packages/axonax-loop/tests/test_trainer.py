@@ -16,6 +16,8 @@ from axonax import loop
 from axonax.tensor import trees
 from axonax.tensor.contracts import Model, ModelState
 
+pytestmark = pytest.mark.smoke
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(22, 4)).astype(np.float32)
 Y = (np.abs(X).sum(-1) > 3).astype(np.int32) + (X[:, 0] > 0)

@@ -10,6 +10,8 @@ import pytest
 from axonax.tensor import Buildable, Metric, Model, ModelState
 from axonax.tensor.contracts import constant_metric
 
+pytestmark = pytest.mark.smoke
+
 PARAMS = {
     "encoder": {"dense_0": {"kernel": jnp.ones((2, 2)), "bias": jnp.zeros(2)}, "dropout_0": {}},
     "head": {"kernel": jnp.ones(2), "bias": None},

@@ -14,6 +14,8 @@ from hypothesis.extra import numpy as hnp
 
 from axonax.tensor import ModelState, files, trees
 
+pytestmark = pytest.mark.smoke
+
 DTYPES = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "float16", "bfloat16", "float32"]
 DTYPES += ["float8_e4m3fn", "float8_e5m2", "int64", "uint64", "float64"]
 

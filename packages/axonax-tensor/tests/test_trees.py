@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from axonax.tensor import ModelState, trees
 
+pytestmark = pytest.mark.smoke
+
 
 class Pair(NamedTuple):
     first: object
