@@ -13,6 +13,11 @@ ELEVEN = (
     *("noisy_sgd", "radam", "rmsprop", "sgd", "yogi"),
 )
 EVERY = {name: getattr(optim, name) for name in ELEVEN}
+FURTHER = (
+    *("adadelta", "adafactor", "adamax", "adan", "lars", "lbfgs", "lion", "muon", "nadam", "nadamw"),
+    *("novograd", "prodigy", "sam", "schedule_free", "soap", "sophia"),
+)
+ALL = {**EVERY, **{name: getattr(optim, name) for name in FURTHER}}
 PARAMS = {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3)}
 
 
@@ -106,13 +111,22 @@ def test_gradient_through_a_hyperparameter():
     np.testing.assert_allclose(jax.grad(loss)(0.1), -3.0)
 
 
+def loss(params):
+    return sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(params))
+
+
+def advance(optimizer, gradients, state, params):
+    """One update, with what searches and curvature ask for."""
+    return optimizer.update(gradients, state, params, value=loss(params), value_fn=loss)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", ALL)
 def test_layout_is_the_same_before_and_after_a_step(name, dtype):
-    optimizer = EVERY[name]()
+    optimizer = ALL[name]()
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), PARAMS)
     state = optimizer.init(params)
-    updates, following = jax.eval_shape(optimizer.update, params, state, params)
+    updates, following = jax.eval_shape(lambda *given: advance(optimizer, *given), params, state, params)
     assert describe(following) == describe(state)
     assert describe(updates) == describe(params)
     wide = [leaf.dtype for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
@@ -153,12 +167,15 @@ def test_half_precision_adamw_follows_float32(dtype):
     np.testing.assert_allclose(optim.hyperparams(states[0])["b2"], np.float32(0.999), rtol=0)
 
 
-@pytest.mark.parametrize("name", sorted(set(EVERY) - {"noisy_sgd", "yogi", "fromage"}))
+DECAYING = ("lion", "nadamw", "soap", "sophia")
+
+
+@pytest.mark.parametrize("name", sorted(set(ALL) - {"noisy_sgd", "yogi", "fromage", "sam", "lbfgs"}))
 def test_a_zero_gradient_in_float16_moves_nothing(name):
-    optimizer = EVERY[name]()
-    params = jnp.ones(3, jnp.float16)
-    updates, _ = optimizer.update(jnp.zeros(3, jnp.float16), optimizer.init(params), params)
-    np.testing.assert_array_equal(updates, np.zeros(3))
+    optimizer = ALL[name](**({"weight_decay": 0.0} if name in DECAYING else {}))
+    params = jnp.ones((3, 2), jnp.float16)
+    updates, _ = advance(optimizer, jnp.zeros_like(params), optimizer.init(params), params)
+    np.testing.assert_array_equal(updates, np.zeros((3, 2)))
 
 
 @pytest.mark.parametrize("name", ["yogi", "fromage"])
@@ -167,6 +184,29 @@ def test_a_zero_gradient_in_float16_stays_finite(name):
     params = jnp.ones(3, jnp.float16)
     updates, _ = optimizer.update(jnp.zeros(3, jnp.float16), optimizer.init(params), params)
     assert bool(jnp.all(jnp.abs(updates) < 1e-2))
+
+
+@pytest.mark.parametrize("name", ["adan", "muon", "schedule_free"])
+def test_vmap_over_rates_of_the_further_ones(name):
+    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+
+    def run(rate):
+        optimizer = ALL[name](rate)
+        return optimizer.update(params, optimizer.init(params), params)[0]["bias"]
+
+    rates = jnp.array([0.125, 0.25])
+    together = jax.vmap(run)(rates)
+    for index, rate in enumerate(rates):
+        np.testing.assert_allclose(together[index], run(float(rate)), rtol=1e-5)
+
+
+def test_one_compile_for_all_that_is_set():
+    optimizer = optim.chain(optim.clip_by_global_norm(1.0), optim.nadamw(0.1), optim.ema(0.9))
+    step = jax.jit(optimizer.update)
+    state = optimizer.init(PARAMS)
+    for values in ({}, {"max_norm": 2.0}, {"decay": 0.5, "b1": 0.5}, {"learning_rate": None}):
+        _, state = step(PARAMS, optim.with_hyperparams(state, **values), PARAMS)
+    assert step._cache_size() == 1
 
 
 def test_large_float16_gradients_do_not_overflow():

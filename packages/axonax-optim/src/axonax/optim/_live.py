@@ -167,9 +167,18 @@ class _Update:
 
 
 def _apart(state: PyTree, params: PyTree) -> PyTree:
-    """``state`` with copies for what it shares with ``params``: both may be donated to one step."""
+    """``state`` with copies for what it shares with ``params``: both may be donated to one step.
+
+    Weak types become strong, or the second step would compile again.
+    """
     shared = {id(leaf) for leaf in jax.tree.leaves(params)}
-    return jax.tree.map(lambda leaf: jnp.copy(leaf) if id(leaf) in shared else leaf, state)
+
+    def one(leaf: Any) -> Any:
+        if id(leaf) in shared:
+            return jnp.copy(leaf)
+        return like(leaf, leaf) if getattr(leaf, "weak_type", False) else leaf
+
+    return jax.tree.map(one, state)
 
 
 def _refuse_integers(name: str, params: PyTree) -> None:
