@@ -69,6 +69,17 @@ def batch_norm(
     return y.movedim(1, -1), mean
 
 
+def instance_norm(
+    x: Tensor, mean: Any, var: Any, scale: Any, offset: Any, *, train: bool, momentum: float, eps: float
+) -> tuple[Tensor, ...]:
+    """``layers.instance_norm``; the running variance is not compared."""
+    held = None if mean is None else mean.detach().clone()
+    spread = None if var is None else var.detach().clone()
+    own = train or mean is None
+    y = F.instance_norm(channels_first(x), held, spread, scale, offset, own, 1 - momentum, eps)
+    return (y.movedim(1, -1),) if held is None else (y.movedim(1, -1), held)
+
+
 def binary(y_true: Tensor, y_pred: Tensor, from_logits: bool, positive_weight: Any) -> Tensor:
     """``losses.binary_cross_entropy``."""
     if from_logits:
@@ -116,6 +127,7 @@ NAMES = {
     "conv": conv,
     "max_pool": max_pool,
     "batch_norm": batch_norm,
+    "instance_norm": instance_norm,
     "binary": binary,
     "categorical": categorical,
     "normal_kl": normal_kl,

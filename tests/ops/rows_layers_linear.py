@@ -33,8 +33,9 @@ def rate_one_is_zero(op: Any) -> None:
 def share_and_mean(op: Any) -> None:
     """The dropped share is the rate, what is kept is scaled so that the mean stays, in every dtype."""
     for dtype in (jnp.float32, jnp.float16, jnp.bfloat16):
-        found = np.asarray(op(jnp.ones((200, 4, 50), dtype), RATE, key=KEY), np.float64)
-        maps = found[:, 0] if op.__name__.startswith("spatial") else found
+        shape = (10000, 2) if op.__name__ == "drop_path" else (200, 4, 50)
+        found = np.asarray(op(jnp.ones(shape, dtype), RATE, key=KEY), np.float64)
+        maps = found[:, 0] if op.__name__ in ("spatial_dropout", "drop_path") else found
         assert abs((maps == 0).mean() - RATE) < 4.5 * np.sqrt(RATE * (1 - RATE) / maps.size)
         np.testing.assert_array_equal(np.unique(found), [0.0, float(jnp.asarray(1 / (1 - RATE), dtype))])
 
@@ -43,7 +44,7 @@ def the_key_decides(op: Any) -> None:
     x = jnp.ones((4, 4, 50))
     draw = jax.jit(lambda key: op(x, RATE, key=key))
     first, again, other = draw(KEY), op(x, RATE, key=KEY), draw(jax.random.key(9))
-    np.testing.assert_array_equal(first, again)
+    np.testing.assert_allclose(first, again, rtol=1e-5, atol=1e-6)
     assert (np.asarray(first) != np.asarray(other)).any()
 
 
@@ -53,19 +54,63 @@ def whole_maps(op: Any) -> None:
     assert (found == found[:, :1, :1]).all()
 
 
-def dropping(name: str, formula: str, *laws: Any) -> OpRow:
+def whole_examples(op: Any) -> None:
+    found = np.asarray(op(jnp.ones((8, 3, 6)), RATE, key=KEY))
+    assert (found == found[:, :1, :1]).all()
+
+
+def share_and_moments(op: Any) -> None:
+    """Elements saturate as often as the rate says; mean 0 and variance 1 stay."""
+    x = jax.random.normal(jax.random.key(1), (400, 2, 100))
+    found = np.asarray(op(x, RATE, key=KEY), np.float64)
+    s = -1.0507009873554805 * 1.6732632423543772
+    a = ((1 - RATE) * (1 + RATE * s**2)) ** -0.5
+    dropped = np.abs(found - a * (s - RATE * s)) < 1e-6
+    np.testing.assert_allclose(
+        found[~dropped], a * (np.asarray(x)[~dropped] - RATE * s), rtol=1e-4, atol=1e-5
+    )
+    assert abs(dropped.mean() - RATE) < 0.015
+    assert abs(found.mean()) < 0.02
+    assert abs(found.var() - 1) < 0.03
+
+
+def noise_is_normal(op: Any) -> None:
+    """Mean 1 and the spread of the formula, for a factor; mean 0 and the given spread, for a term."""
+    spread = RATE if op.__name__ == "gaussian_noise" else np.sqrt(RATE / (1 - RATE))
+    for dtype in (jnp.float32, jnp.bfloat16):
+        found = np.asarray(op(jnp.ones((200, 4, 50), dtype), RATE, key=KEY), np.float64)
+        assert abs(found.mean() - 1) < 5 * spread / np.sqrt(found.size)
+        np.testing.assert_allclose(found.std(), spread, rtol=0.02)
+
+
+def dropping(name: str, formula: str, *laws: Any, peers: str = "Flax, Keras, torch") -> OpRow:
     """A row of a dropout: the identity by its oracle, the noise by laws."""
     return OpRow(
         name=f"layers.{name}",
         formula=formula,
         oracle=lambda x, rate, key=None: x,
         oracle_name="identity without a key; frequencies with one",
-        peers="Flax, Keras, torch",
+        peers=peers,
         cases=(case(X, RATE),),
         edges=(case(X, 1.0),),
-        laws=(zero_rate_is_the_input, rate_one_is_zero, share_and_mean, the_key_decides, *laws),
+        laws=(zero_rate_is_the_input, the_key_decides, *laws),
         no_torch="another generator drops other elements",
     )
+
+
+IDS = np.array([[1, 4, 0], [2, 2, 4]])
+TABLE = _RANDOM.normal(size=(6, 4))
+
+
+def out_of_range_is_nan(op: Any) -> None:
+    """Beyond the last row and below the first; without gradient, compiled or not."""
+    table = jnp.asarray(TABLE, jnp.float32)
+    ids = jnp.array([6, -1, 5, -6, 100])
+    for call in (op, jax.jit(op)):
+        assert np.isnan(call(ids, table)).all(-1).tolist() == [True, True, False, True, True]
+    gradient = jax.grad(lambda table: jnp.nansum(op(ids, table)))(table)
+    np.testing.assert_array_equal(gradient, np.eye(6)[5][:, None] * np.ones(4))
+    assert np.isnan(op(jnp.array([0]), jnp.zeros((0, 3)))).all()
 
 
 ROWS: tuple[OpRow, ...] = (
@@ -98,6 +143,91 @@ ROWS: tuple[OpRow, ...] = (
         cases=(case(X), case(X[:, 0, 0])),
         torch="x.flatten(1) if x.ndim > 1 else x[:, None]",
     ),
-    dropping("dropout", "0 with probability rate, else x / (1 - rate)"),
-    dropping("spatial_dropout", "dropout of whole channels", whole_maps),
+    dropping("dropout", "0 with probability rate, else x / (1 - rate)", rate_one_is_zero, share_and_mean),
+    dropping("spatial_dropout", "dropout of whole channels", rate_one_is_zero, share_and_mean, whole_maps),
+    dropping(
+        "drop_path",
+        "dropout of whole examples",
+        rate_one_is_zero,
+        share_and_mean,
+        whole_examples,
+        peers="timm",
+    ),
+    dropping(
+        "alpha_dropout",
+        "a (x or s) + b, s = -1.7581 with probability rate",
+        rate_one_is_zero,
+        share_and_moments,
+        peers="Keras, torch",
+    ),
+    dropping(
+        "feature_alpha_dropout",
+        "alpha dropout of whole channels",
+        rate_one_is_zero,
+        whole_maps,
+        peers="torch",
+    ),
+    dropping(
+        "gaussian_dropout",
+        "x N(1, rate / (1 - rate))",
+        rate_one_is_zero,
+        noise_is_normal,
+        peers="Keras",
+    ),
+    OpRow(
+        name="layers.gaussian_noise",
+        formula="x + N(0, stddev^2)",
+        oracle=lambda x, stddev, key=None: x,
+        oracle_name="identity without a key; moments with one",
+        peers="Keras",
+        cases=(case(X, RATE),),
+        laws=(zero_rate_is_the_input, the_key_decides, noise_is_normal),
+        no_torch="torch has none",
+    ),
+    OpRow(
+        name="layers.bilinear",
+        formula="sum_ij x[i] kernel[i, j] y[j] + bias",
+        oracle=lambda x, y, kernel, bias=0.0: np.einsum("...i,...j,iju->...u", x, y, kernel) + bias,
+        oracle_name="einsum in float64",
+        peers="torch",
+        cases=(
+            case(X, X[..., 1:3].copy(), _RANDOM.normal(size=(5, 2, 4)), BIAS),
+            case(X[0, 0], X[0, 1], _RANDOM.normal(size=(5, 5, 3))),
+        ),
+        bound=REDUCTION,
+        torch="F.bilinear(x, y, kernel.movedim(-1, 0), bias)",
+    ),
+    OpRow(
+        name="layers.einsum_dense",
+        formula="einsum(equation, x, kernel) + bias",
+        oracle=lambda x, kernel, bias=0.0, *, equation: np.einsum(equation, x, kernel) + bias,
+        oracle_name="einsum in float64",
+        peers="Flax, Keras",
+        cases=(
+            case(X, _RANDOM.normal(size=(5, 2, 4)), BIAS[:4], equation="btd,dnh->btnh"),
+            case(X, KERNEL, equation="...d,do->o..."),
+        ),
+        bound=REDUCTION,
+        torch="torch.einsum(equation, x, kernel) + (0 if bias is None else bias)",
+    ),
+    OpRow(
+        name="layers.embedding",
+        formula="kernel[indices]; NaN out of range",
+        oracle=lambda indices, kernel: kernel[indices],
+        oracle_name="NumPy",
+        peers="Flax, Keras, torch",
+        cases=(case(IDS, TABLE), case(np.array(3), TABLE), case(IDS[:, :0].copy(), TABLE)),
+        torch="F.embedding(indices, kernel)",
+        laws=(out_of_range_is_nan,),
+    ),
+    OpRow(
+        name="layers.tied_logits",
+        formula="x kernel^T + bias",
+        oracle=lambda x, kernel, bias=0.0: x @ kernel.T + bias,
+        oracle_name="NumPy in float64",
+        peers="Flax",
+        cases=(case(X[..., :4].copy(), TABLE, TABLE[:, 0].copy()), case(X[..., :4].copy(), TABLE)),
+        bound=REDUCTION,
+        torch="F.linear(x, kernel, bias)",
+    ),
 )

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from axonax.tensor._moments import moments, narrowed, widened
-from axonax.tensor.layers._arrays import along
+from axonax.tensor._moments import moments, widened
+from axonax.tensor.layers._scaling import check_options, checked_axes, moved, over, scaled, wide_along
 
 
 def batch_norm(
@@ -58,24 +58,127 @@ def batch_norm(
     >>> mean.tolist(), var.tolist()
     ([1.0], [1.0])
     """
-    _check_options("batch_norm", eps, momentum)
+    check_options("batch_norm", eps, momentum)
     vectors = {"mean": mean, "var": var, "scale": scale, "offset": offset}
-    channel = _checked_axes("batch_norm", jnp.shape(x), axis, vectors)
+    channel = checked_axes("batch_norm", jnp.shape(x), axis, vectors)
     wide = widened(x)
     if not train:
-        centered = wide - _wide_along(mean, wide.ndim, channel)
-        y = centered * jax.lax.rsqrt(_wide_along(var, wide.ndim, channel) + eps)
-        return _scaled(y, x, scale, offset, channel), jnp.asarray(mean), jnp.asarray(var)
-    mask = None if where is None else _over("batch_norm", where, wide.shape)
+        centered = wide - wide_along(mean, wide.ndim, channel)
+        y = centered * jax.lax.rsqrt(wide_along(var, wide.ndim, channel) + eps)
+        return scaled(y, x, scale, offset, channel), jnp.asarray(mean), jnp.asarray(var)
+    mask = None if where is None else over("batch_norm", where, wide.shape)
     others = tuple(each for each in range(wide.ndim) if each not in channel)
     found = moments(wide, others, mask)
     y = found.centered * jax.lax.rsqrt(found.variance + eps)
     share = 1 - momentum if mask is None else jnp.where(jnp.any(mask), 1 - momentum, 0.0)
     return (
-        _scaled(y, x, scale, offset, channel),
-        _moved(mean, found.mean, share),
-        _moved(var, found.variance, share),
+        scaled(y, x, scale, offset, channel),
+        moved(mean, found.mean, share),
+        moved(var, found.variance, share),
     )
+
+
+def instance_norm(
+    x: ArrayLike,
+    mean: ArrayLike | None = None,
+    var: ArrayLike | None = None,
+    scale: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+    *,
+    train: bool = False,
+    momentum: float = 0.99,
+    eps: float = 1e-5,
+    axis: int = -1,
+) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+    """Normalize each channel of each example over its spatial axes.
+
+    With running statistics it works as `batch_norm`, but each example has its own statistics in training;
+    the running ones move towards their mean over the batch. Without, an example's own serve always.
+
+    Args:
+        x: ``(batch, ...)`` with ``channels`` on ``axis`` and at least one further axis.
+        mean: running mean, ``(channels,)``, or none.
+        var: running variance, ``(channels,)``, or none; both or neither.
+        scale: ``(channels,)`` or none.
+        offset: ``(channels,)`` or none.
+        train: use and learn the statistics of the examples.
+        momentum: the share of the old statistics that is kept, in [0, 1].
+        eps: added to the variance.
+        axis: the axis of the channels.
+
+    Returns:
+        ``(y, mean, var)``: ``y`` has the shape and dtype of ``x``; ``None`` stays ``None``.
+
+    Raises:
+        ValueError: shapes that do not fit, one running statistic alone, ``momentum`` outside [0, 1], or a
+            negative ``eps``.
+
+    Source: Ulyanov et al., Instance Normalization (2016), equation 1.
+
+    >>> instance_norm(jnp.array([[[1.0], [3.0]]]), eps=0.0)[0].ravel().tolist()
+    [-1.0, 1.0]
+    """
+    check_options("instance_norm", eps, momentum)
+    vectors = {"mean": mean, "var": var, "scale": scale, "offset": offset}
+    channel = checked_axes("instance_norm", jnp.shape(x), axis, vectors)
+    wide = widened(x)
+    others = tuple(each for each in range(1, wide.ndim) if each not in channel)
+    if not others or 0 in channel:
+        raise ValueError(f"instance_norm: input must be (batch, *spatial, channels), got {wide.shape}")
+    if (mean is None) != (var is None):
+        raise ValueError("instance_norm: mean and var must be given both or neither")
+    if mean is not None and var is not None and not train:
+        return batch_norm(x, mean, var, scale, offset, eps=eps, axis=axis)
+    found = moments(wide, others)
+    y = scaled(found.centered * jax.lax.rsqrt(found.variance + eps), x, scale, offset, channel)
+    if mean is None or var is None:
+        return y, None, None
+    share = 1 - momentum
+    return y, moved(mean, jnp.mean(found.mean, 0), share), moved(var, jnp.mean(found.variance, 0), share)
+
+
+def group_norm(
+    x: ArrayLike,
+    scale: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+    *,
+    groups: int,
+    eps: float = 1e-5,
+    axis: int = -1,
+) -> jax.Array:
+    """Normalize each example over groups of neighbouring channels and all spatial axes.
+
+    Args:
+        x: ``(batch, ...)`` with ``channels`` on ``axis``.
+        scale: ``(channels,)`` or none.
+        offset: ``(channels,)`` or none.
+        groups: how many; divides the channels.
+        eps: added to the variance.
+        axis: the axis of the channels.
+
+    Returns:
+        the shape and dtype of ``x``.
+
+    Raises:
+        ValueError: shapes or groups that do not fit, or a negative ``eps``.
+
+    Source: Wu and He, Group Normalization (2018), equation 7.
+
+    >>> group_norm(jnp.array([[1.0, 3.0, 5.0, 5.0]]), groups=2, eps=1e-12).tolist()
+    [[-1.0, 1.0, 0.0, 0.0]]
+    """
+    check_options("group_norm", eps)
+    shape = jnp.shape(x)
+    (channel,) = checked_axes("group_norm", shape, axis, {"scale": scale, "offset": offset})
+    if channel == 0:
+        raise ValueError(f"group_norm: input must be (batch, ..., channels), got {shape} with axis {axis}")
+    if groups < 1 or shape[channel] % groups:
+        raise ValueError(f"group_norm: groups must divide {shape[channel]} channels, got {groups}")
+    split = (*shape[:channel], groups, shape[channel] // groups, *shape[channel + 1 :])
+    others = tuple(each for each in range(1, len(split)) if each != channel)
+    found = moments(widened(x).reshape(split), others)
+    y = (found.centered * jax.lax.rsqrt(found.variance + eps)).reshape(shape)
+    return scaled(y, x, scale, offset, (channel,))
 
 
 def layer_norm(
@@ -106,68 +209,40 @@ def layer_norm(
     >>> layer_norm(jnp.array([[1.0, 3.0]]), eps=0.0).tolist()
     [[-1.0, 1.0]]
     """
-    _check_options("layer_norm", eps)
-    features = _checked_axes("layer_norm", jnp.shape(x), axis, {"scale": scale, "offset": offset})
+    check_options("layer_norm", eps)
+    features = checked_axes("layer_norm", jnp.shape(x), axis, {"scale": scale, "offset": offset})
     found = moments(widened(x), features)
-    return _scaled(found.centered * jax.lax.rsqrt(found.variance + eps), x, scale, offset, features)
+    return scaled(found.centered * jax.lax.rsqrt(found.variance + eps), x, scale, offset, features)
 
 
-def _scaled(
-    y: jax.Array, x: ArrayLike, scale: ArrayLike | None, offset: ArrayLike | None, axes: tuple[int, ...]
+def rms_norm(
+    x: ArrayLike,
+    scale: ArrayLike | None = None,
+    *,
+    eps: float = 1e-6,
+    axis: int | Sequence[int] = -1,
 ) -> jax.Array:
-    """``y * scale + offset`` in the dtype of ``x``."""
-    if scale is not None:
-        y = y * _wide_along(scale, y.ndim, axes)
-    if offset is not None:
-        y = y + _wide_along(offset, y.ndim, axes)
-    return narrowed(y, x)
+    """Divide each example by the root mean square of its features: ``x / sqrt(mean(x**2) + eps) * scale``.
 
+    Args:
+        x: any shape.
+        scale: the sizes of ``x`` along ``axis``, or none.
+        eps: added to the mean square.
+        axis: the axes of the features.
 
-def _wide_along(values: ArrayLike, ndim: int, axes: tuple[int, ...]) -> jax.Array:
-    wide = widened(values)
-    if len(axes) == 1:
-        return along(wide, ndim, axes[0])
-    return jnp.expand_dims(wide, tuple(each for each in range(ndim) if each not in axes))
+    Returns:
+        the shape and dtype of ``x``.
 
+    Raises:
+        ValueError: shapes that do not fit, or a negative ``eps``.
 
-def _moved(old: ArrayLike, new: jax.Array, share: ArrayLike) -> jax.Array:
-    """``old`` moved by ``share`` towards ``new``, in its own shape and dtype."""
-    start = widened(old)
-    moved = start * (1 - share) + jnp.reshape(new, start.shape) * share
-    return jax.lax.stop_gradient(moved.astype(jnp.asarray(old).dtype))
+    Source: Zhang and Sennrich, Root Mean Square Layer Normalization (2019), equation 4.
 
-
-def _over(op: str, where: ArrayLike, shape: tuple[int, ...]) -> jax.Array:
-    """The mask in the full shape."""
-    mask = jnp.asarray(where, bool)
-    aligned = mask.reshape(*mask.shape, *(1,) * max(len(shape) - mask.ndim, 0))
-    if len(aligned.shape) != len(shape) or any(
-        m not in (1, n) for m, n in zip(aligned.shape, shape, strict=True)
-    ):
-        raise ValueError(f"{op}: where {mask.shape} does not fit input {shape}")
-    return jnp.broadcast_to(aligned, shape)
-
-
-def _checked_axes(
-    op: str, shape: tuple[int, ...], axis: int | Sequence[int], vectors: dict[str, ArrayLike | None]
-) -> tuple[int, ...]:
-    """``axis`` as sorted numbers from 0, if all vectors have the sizes along it."""
-    given = (axis,) if isinstance(axis, int) else tuple(axis)
-    if not given or any(not -len(shape) <= each < len(shape) for each in given):
-        raise ValueError(f"{op}: axis must be within the {len(shape)} axes of input {shape}, got {axis}")
-    axes = tuple(sorted({each % len(shape) for each in given}))
-    required = tuple(shape[each] for each in axes)
-    for name, vector in vectors.items():
-        if vector is not None and jnp.shape(vector) != required:
-            raise ValueError(
-                f"{op}: {name} {jnp.shape(vector)} does not fit input {shape}: "
-                f"it must be {required} for axis {axis}"
-            )
-    return axes
-
-
-def _check_options(op: str, eps: float, momentum: float = 0.0) -> None:
-    if isinstance(eps, int | float) and eps < 0:
-        raise ValueError(f"{op}: eps must not be negative, got {eps}")
-    if isinstance(momentum, int | float) and not 0 <= momentum <= 1:
-        raise ValueError(f"{op}: momentum must be in [0, 1], got {momentum}")
+    >>> rms_norm(jnp.array([[3.0, 3.0]]), eps=0.0).tolist()
+    [[1.0, 1.0]]
+    """
+    check_options("rms_norm", eps)
+    features = checked_axes("rms_norm", jnp.shape(x), axis, {"scale": scale})
+    wide = widened(x)
+    mean = jnp.mean(jnp.square(wide), features, keepdims=True)
+    return scaled(wide * jax.lax.rsqrt(mean + eps), x, scale, None, features)
