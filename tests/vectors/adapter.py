@@ -14,9 +14,9 @@ from axonax.tensor import activations, initializers, layers
 
 NOT_YET = {
     "layers": (
-        "adaptive_avg_pool adaptive_lp_pool adaptive_max_pool avg_pool bilinear blur_pool conv_lstm "
-        "conv_transpose depthwise_conv embedding feature_alpha_dropout global_avg_pool global_lp_pool "
-        "global_max_pool group_norm gru instance_norm lp_pool lstm pad reshape resize rms_norm "
+        "adaptive_avg_pool adaptive_lp_pool adaptive_max_pool avg_pool blur_pool conv_lstm "
+        "conv_transpose depthwise_conv global_avg_pool global_lp_pool "
+        "global_max_pool gru lp_pool lstm pad reshape resize "
         "separable_conv2d separable_conv3d split transpose"
     ),
     "losses": (
@@ -138,6 +138,31 @@ def layer_norm(x: Any, gamma: Any, beta: Any, **kwargs: Any) -> Any:
     return layers.layer_norm(x, gamma, beta, **options(kwargs, epsilon="eps", channel_index="axis"))
 
 
+def bilinear(x: Any, y: Any, kernel: Any, bias: Any) -> Any:
+    """The kernel of the vectors has its units in front."""
+    kernel = np.moveaxis(kernel, 0, -1)
+    return layers.bilinear(x, y, kernel, _full_bias(bias, kernel))
+
+
+def instance_norm(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, **kwargs: Any) -> Any:
+    """With Axon's default: a tenth of the old statistics is kept."""
+    train = kwargs.get("mode") == "train"
+    given = {"momentum": 0.1, **options(kwargs, epsilon="eps", channel_index="axis")}
+    y, mean, var = layers.instance_norm(x, mean, var, gamma, beta, train=train, **given)
+    return (y, {"mean": mean, "var": var}) if train else y
+
+
+def group_norm(x: Any, gamma: Any, beta: Any, **kwargs: Any) -> Any:
+    return layers.group_norm(
+        x, gamma, beta, **options(kwargs, epsilon="eps", channel_index="axis", num_groups="groups")
+    )
+
+
+def rms_norm(x: Any, gamma: Any, *, upcast: str = "normalization", **kwargs: Any) -> Any:
+    """All is computed in float32 at least, whatever ``upcast`` says."""
+    return layers.rms_norm(x, gamma, **options(kwargs, epsilon="eps", channel_index="axis"))
+
+
 def dropping(op: Callable[..., Any]) -> Callable[..., Any]:
     def call(x: Any, key: Any, *, rate: float = 0.5, mode: str = "inference") -> Any:
         return (op(x, rate, key=key), None) if mode == "train" else op(x, rate)
@@ -188,12 +213,18 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "activations.log_sumexp": log_sumexp,
     "layers.batch_norm": batch_norm,
     "layers.bias": layers.bias,
+    "layers.bilinear": bilinear,
     "layers.conv": conv,
     "layers.dense": dense,
     "layers.dropout": dropping(layers.dropout),
+    "layers.embedding": layers.embedding,
+    "layers.feature_alpha_dropout": dropping(layers.feature_alpha_dropout),
     "layers.flatten": layers.flatten,
+    "layers.group_norm": group_norm,
+    "layers.instance_norm": instance_norm,
     "layers.layer_norm": layer_norm,
     "layers.max_pool": max_pool,
+    "layers.rms_norm": rms_norm,
     "layers.spatial_dropout": dropping(layers.spatial_dropout),
     "nx.transpose": lambda x, axes=None: jnp.transpose(x, axes),
 }

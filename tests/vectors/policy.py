@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from ops import rows_layers_norms as norms
 from ops import rows_layers_windows as windows
 from ops import rows_losses_real as real
 
@@ -48,11 +49,22 @@ def _max_pool(x: Any, **kwargs: Any) -> np.ndarray:
     return np.moveaxis(found, -1, 1) if kwargs.get("channels") == "first" else found
 
 
+def _instance_norm(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, **kwargs: Any) -> Any:
+    given = adapter.options(kwargs, epsilon="eps", channel_index="axis")
+    return norms.instance_norm(x, mean, var, gamma, beta, train=True, **given)
+
+
 _SAME = "same padding takes the stride into account, as in XLA, JAX and TensorFlow"
 
 POLICIES: tuple[Policy, ...] = (
     Policy(op="layers.conv", applies=_strided_same, reason=_SAME, expected=_conv),
     Policy(op="layers.max_pool", applies=_strided_same, reason=_SAME, expected=_max_pool),
+    Policy(
+        op="layers.instance_norm",
+        applies=lambda case: case["kwargs"].get("mode") == "train",
+        reason="the running statistics keep their shape: a mean over the batch, as in PyTorch",
+        expected=_instance_norm,
+    ),
     Policy(
         op="layers.dense",
         applies=lambda case: case["kind"] == "raises" and len(case["inputs"][0]["shape"]) == 1,

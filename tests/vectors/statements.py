@@ -121,6 +121,18 @@ def bn_axes() -> None:
     np.testing.assert_allclose(y.mean((0, 1)), 0, atol=1e-6)
 
 
+def group_norm_axes() -> None:
+    y = layers.group_norm(jnp.arange(48.0).reshape(2, 4, 6) ** 2, groups=2)
+    np.testing.assert_allclose(y.reshape(2, 4, 2, 3).mean((1, 3)), 0, atol=1e-6)
+
+
+def keeps_mean_and_variance() -> None:
+    """Ours by policy: the affine map of the paper, after which mean 0 and variance 1 stay."""
+    x = jax.random.normal(jax.random.key(0), (300, 200))
+    found = np.asarray(layers.alpha_dropout(x, 0.4, key=jax.random.key(1)))
+    np.testing.assert_allclose([found.mean(), found.var()], [0, 1], atol=0.03)
+
+
 def maps_are_dropped_whole() -> None:
     """Ours by policy: feature maps rather than positions (Tompson et al.; Keras and PyTorch alike)."""
     found = np.asarray(layers.spatial_dropout(jnp.ones((4, 5, 8)), 0.5, key=jax.random.key(0)))
@@ -201,6 +213,7 @@ PASSING: tuple[Callable[[], None], ...] = (
     bn_train_update,
     bn_inference,
     bn_axes,
+    group_norm_axes,
     reduction_modes,
     bce_shape,
     cce_weight_mean,
@@ -209,6 +222,7 @@ PASSING: tuple[Callable[[], None], ...] = (
 )
 
 POLICY: dict[str, Callable[[], None]] = {
+    "alpha_dropout_formula": keeps_mean_and_variance,
     "spatial_dropout_shape": maps_are_dropped_whole,
     "bce_eps": clips_by_the_own_eps,
     "bce_weights_scalar": weights_honour_reduction,
@@ -224,7 +238,7 @@ BY_CASES = {
 """Sentences that other cases hold in full."""
 
 NOT_YET = (
-    "adaptive_pool_rule alpha_dropout_formula conv_transpose_kernel global_pool_keep group_norm_axes "
+    "adaptive_pool_rule conv_transpose_kernel global_pool_keep "
     "lp_pool_formula mask_meaning resize_half_pixel resize_nearest_rule resize_rank separable_stages "
     "unroll_equal unroll_mask_shape_limit cosine_is_similarity label_smoothing_rule label_smoothing_wrapper "
     "per_sample poisson_eps running_average layer_inits rounding scale_rule"

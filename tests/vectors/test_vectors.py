@@ -103,7 +103,9 @@ def ours(policy: Policy, call: Callable[..., Any], case: dict[str, Any]) -> str:
             call(*inputs, **case["kwargs"])
         return ""
     exact = {"rtol": 1e-5, "atol": 1e-6, **case}
-    return format.near(call(*inputs, **case["kwargs"]), np.asarray(expected), exact)
+    several = expected if isinstance(expected, tuple) else (expected,)
+    pairs = zip(parts(call(*inputs, **case["kwargs"]), case), several, strict=True)
+    return "; ".join(filter(None, (format.near(found, np.asarray(each), exact) for found, each in pairs)))
 
 
 def outcome(case: dict[str, Any]) -> tuple[str, str]:
