@@ -139,3 +139,60 @@ def test_an_unknown_name_lists_near_matches(state):
         ValueError, match='unknown hyperparameter "learning_rat": did you mean "learning_rate"'
     ):
         updates.with_hyperparams(state, learning_rat=1)
+
+
+def test_states_inside_states_are_read_and_set():
+    outer = live(rate=0.5)._replace(inner={"fast": live(learning_rate=0.1, rate=0.2)})
+    assert numbers(updates.hyperparams(outer)) == {"rate": 0.5, "learning_rate": 0.1, "rate_1": 0.2}
+    changed = updates.with_hyperparams(outer, learning_rate=0.7, rate_1=0.3)
+    assert numbers(updates.hyperparams(changed)) == {"rate": 0.5, "learning_rate": 0.7, "rate_1": 0.3}
+
+
+def test_a_state_without_numbers_has_none():
+    state = live(learning_rate=0.1)
+    bare = LiveState(state.step, None, (), Names())
+    assert updates.hyperparams((bare, state)).keys() == {"learning_rate"}
+    assert updates.with_hyperparams((bare, state), learning_rate=0.2)[0] == bare
+
+
+class Average(NamedTuple):
+    """A state that has something better to evaluate."""
+
+    mean: Any
+
+    def evaluation_params(self, params):
+        return self.mean
+
+
+class ScheduleFreeState(NamedTuple):
+    """With the fields of Optax's."""
+
+    b1: Any
+    max_lr: Any
+    z: Any
+
+
+def test_evaluation_params_takes_what_a_state_offers():
+    params = {"a": jnp.ones(2, jnp.float16), "b": jnp.ones(2)}
+    state = (
+        {"moment": jnp.zeros(2)},
+        live(decay=0.9)._replace(inner=Average({"a": jnp.full(2, 3.0), "b": None})),
+    )
+    best = updates.evaluation_params(state, params)
+    assert best["a"].dtype == jnp.float16
+    np.testing.assert_array_equal(best["a"], [3, 3])
+    np.testing.assert_array_equal(best["b"], [1, 1])
+    assert updates.evaluation_params((), params) is params
+
+
+def test_evaluation_params_of_a_schedule_free_state_of_optax():
+    state = ScheduleFreeState(b1=0.5, max_lr=0.1, z={"a": jnp.full(2, 2.0), "b": None})
+    best = updates.evaluation_params((state,), {"a": jnp.full(2, 3.0), "b": jnp.ones(1)})
+    np.testing.assert_allclose(best["a"], [4.0, 4.0])
+    np.testing.assert_allclose(best["b"], [1.0])
+
+
+def test_groups_are_evaluated_each_for_its_own():
+    one, two = Average({"a": jnp.zeros(1), "b": None}), Average({"a": None, "b": jnp.full(1, 5.0)})
+    best = updates.evaluation_params(GroupsState({"x": one, "y": two}), {"a": jnp.ones(1), "b": jnp.ones(1)})
+    assert (float(best["a"][0]), float(best["b"][0])) == (0.0, 5.0)
