@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 PyTree = Any
@@ -63,8 +62,10 @@ class Result:
     @property
     def converged(self) -> Any:
         """Whether a tolerance was met: a bool, or an array of them for a batch of starts."""
-        met = (self.code >= GRADIENT) & (self.code <= STEP)
-        return met if isinstance(met, jax.core.Tracer) or jnp.ndim(met) else bool(met)
+        # Read on the host: an operation on the device would cost more than a small minimization.
+        code = self.code if isinstance(self.code, jax.core.Tracer) else np.asarray(self.code)
+        met = (code >= GRADIENT) & (code <= STEP)
+        return met if isinstance(met, jax.core.Tracer) or met.ndim else bool(met)
 
     @property
     def reason(self) -> Any:
