@@ -19,6 +19,7 @@ from ops import (
     rows_losses_real,
     rows_metrics,
     rows_metrics_labels,
+    rows_metrics_values,
 )
 from ops.row import MODULES, DrawRow, LossRow, MetricRow, OpRow, Row
 
@@ -35,6 +36,7 @@ NOT_OPS = {
     "initializers.available": "the names that by_name knows",
     "initializers.gain": "a look-up in a table of numbers",
     "initializers.by_name": "a look-up in the table of names",
+    "metrics.from_function": "makes a metric of a function: the mean of its values",
 }
 """Public names that compute nothing, and what they are."""
 
@@ -49,6 +51,7 @@ ROWS: tuple[Row, ...] = (
     *rows_losses_real.ROWS,
     *rows_metrics.ROWS,
     *rows_metrics_labels.ROWS,
+    *rows_metrics_values.ROWS,
 )
 
 

@@ -23,17 +23,12 @@ NOT_YET = {
         "categorical_hinge connectionist_temporal_classification cosine_similarity hinge kl_divergence "
         "margin_ranking soft_margin"
     ),
-    "metrics": ("mean_absolute_error running_mean sum"),
 }
 """Our names of operations that the vectors have and we do not, as yet."""
 
 RENAMED = {
     "losses.apply_label_smoothing": "losses.label_smoothing",
     "metrics.top_k_categorical_accuracy": "metrics.top_k_accuracy",
-    "metrics.running_average": "metrics.running_mean",
-    "metrics.running_average_step": "metrics.running_mean",
-    "metrics.running_sum": "metrics.sum",
-    "metrics.running_sum_step": "metrics.sum",
     "quantization.from_tensor": "layers.quantize",
     "quantization.weight_only_quantized_dense": "layers.quantized_dense",
 }
@@ -174,6 +169,8 @@ def loss(op: Callable[..., Any]) -> Callable[..., Any]:
     def call(y_true: Any, y_pred: Any, **kwargs: Any) -> Any:
         if "class_weights" in kwargs:
             kwargs["class_weights"] = np.asarray(kwargs["class_weights"], np.float32)
+        if "axes" in kwargs:
+            (kwargs["axis"],) = kwargs.pop("axes")
         return op(y_true, y_pred, **kwargs)
 
     return call
@@ -186,6 +183,24 @@ def metric(factory: Callable[..., Any]) -> Callable[..., Any]:
         return factory(**kwargs)(y_true, y_pred)
 
     return call
+
+
+def running(aggregate: Callable[..., Any]) -> Callable[..., Any]:
+    """A step of a running mean or sum: what came before, weighted by its steps, and one more value."""
+
+    def call(old: Any, new: Any, step: Any, metric: str | None = None) -> Any:
+        value = new if metric is None else getattr(metrics, metric)()(*new)
+        return aggregate(jnp.float32(old), jnp.float32(value), jnp.float32(step))
+
+    return call
+
+
+def average_step(old: Any, new: Any, step: Any) -> Any:
+    return metrics.mean()(None, jnp.stack([old, new]), weights=jnp.stack([step, jnp.float32(1)]))
+
+
+def sum_step(old: Any, new: Any, step: Any) -> Any:
+    return metrics.sum()(None, jnp.stack([old, new]))
 
 
 def initializer(factory: Callable[..., Any]) -> Callable[..., Any]:
@@ -226,6 +241,10 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "layers.max_pool": max_pool,
     "layers.rms_norm": rms_norm,
     "layers.spatial_dropout": dropping(layers.spatial_dropout),
+    "metrics.running_average": running(average_step),
+    "metrics.running_average_step": running(average_step),
+    "metrics.running_sum": running(sum_step),
+    "metrics.running_sum_step": running(sum_step),
     "nx.transpose": lambda x, axes=None: jnp.transpose(x, axes),
 }
 

@@ -186,6 +186,15 @@ def threshold_strict() -> None:
     assert metrics.true_positives(threshold=0.5000001)(y_true, y_pred) == 0
 
 
+def running_average() -> None:
+    """A running average of values is their mean: Axon's, of one value a step."""
+    values = jnp.array([0.25, 1.0, 4.0])
+    average = 0.0
+    for step, value in enumerate(values):
+        average = (average * step + value) / (step + 1)
+    np.testing.assert_allclose(metrics.mean()(None, values), average, rtol=1e-6)
+
+
 def counts_are_floats() -> None:
     """Ours by policy: counted in integers, but weights may be fractions, so the value is a float."""
     y = jnp.array([1, 1])
@@ -219,6 +228,7 @@ PASSING: tuple[Callable[[], None], ...] = (
     cce_weight_mean,
     cce_zero_times_log,
     threshold_strict,
+    running_average,
 )
 
 POLICY: dict[str, Callable[[], None]] = {
@@ -241,7 +251,7 @@ NOT_YET = (
     "adaptive_pool_rule conv_transpose_kernel global_pool_keep "
     "lp_pool_formula mask_meaning resize_half_pixel resize_nearest_rule resize_rank separable_stages "
     "unroll_equal unroll_mask_shape_limit cosine_is_similarity label_smoothing_rule label_smoothing_wrapper "
-    "per_sample poisson_eps running_average layer_inits rounding scale_rule"
+    "per_sample poisson_eps layer_inits rounding scale_rule"
 )
 """Sentences about operations that are not there yet."""
 
