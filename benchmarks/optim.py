@@ -123,8 +123,8 @@ def main() -> None:
     lines = [
         "# A step of each optimizer against bare Optax\n",
         f"{platform.machine()}, {os.cpu_count()} cores, {jax.devices()[0].device_kind}; Python "
-        f"{platform.python_version()}, JAX {jax.__version__}, Optax {optax.__version__}; 10 million parameters "
-        f"in 100 leaves, 124 in 13; best of {options.rounds} rounds in turn.\n",
+        f"{platform.python_version()}, JAX {jax.__version__}, Optax {optax.__version__}; 10 million "
+        f"parameters in 100 leaves, 124 in 13; best of {options.rounds} rounds in turn.\n",
         *steps_table(options.only, options.rounds),
     ]
     if options.out:

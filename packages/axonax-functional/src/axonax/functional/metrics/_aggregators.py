@@ -157,7 +157,7 @@ class _Extreme:
     start: float
 
     def init(self, y_true: Any, y_pred: Any) -> jax.Array:
-        return jnp.float32(self.start)
+        return jnp.asarray(self.start, jnp.float32)
 
     def update(
         self, state: jax.Array, y_true: Any, y_pred: Any, *, weights: Any = None, where: Any = None
