@@ -60,6 +60,39 @@ def max_pool(x: Tensor, window: Any, strides: Any, padding: Any, dilation: Any) 
     return op(x, window, strides, 0, dilation).movedim(1, -1)
 
 
+def _windows(x: Tensor, window: Any, strides: Any, padding: Any, dilation: Any, fill: float) -> Tensor:
+    """``(batch, channels, *positions, elements)``: every window of ``x``, padded."""
+    axes = x.ndim - 2
+    window, dilation = each(window, axes), each(dilation, axes)
+    strides = window if strides is None else each(strides, axes)
+    x = padded(channels_first(x), padding, window, strides, dilation, fill)
+    for axis, (size, stride, step) in enumerate(zip(window, strides, dilation, strict=True), 2):
+        x = x.unfold(axis, (size - 1) * step + 1, stride)[..., ::step]
+    return x.flatten(2 + axes)
+
+
+def avg_pool(
+    x: Tensor, window: Any, strides: Any, padding: Any, dilation: Any, count_padding: bool
+) -> Tensor:
+    """``layers.avg_pool``."""
+    total = _windows(x, window, strides, padding, dilation, 0.0).sum(-1)
+    ones = _windows(torch.ones_like(x), window, strides, padding, dilation, float(count_padding)).sum(-1)
+    return (total / ones.clamp(min=1)).movedim(1, -1)
+
+
+def lp_pool(x: Tensor, window: Any, norm: float, strides: Any, padding: Any, dilation: Any) -> Tensor:
+    """``layers.lp_pool``."""
+    held = _windows(x, window, strides, padding, dilation, 0.0)
+    return torch.linalg.vector_norm(held, norm, -1).movedim(1, -1)
+
+
+def adaptive_pool(kind: str, x: Tensor, output_size: Any) -> Tensor:
+    """``layers.adaptive_max_pool`` and ``layers.adaptive_avg_pool``."""
+    axes = x.ndim - 2
+    op = getattr(F, f"adaptive_{kind}_pool{axes}d")
+    return op(channels_first(x), each(output_size, axes)).movedim(1, -1)
+
+
 def batch_norm(
     x: Tensor, mean: Tensor, var: Tensor, scale: Any, offset: Any, *, train: bool, momentum: float, eps: float
 ) -> tuple[Tensor, ...]:
@@ -121,15 +154,31 @@ def normal_kl(y_true: Any, y_pred: tuple[Tensor, Tensor]) -> Tensor:
     return torch.distributions.kl_divergence(posterior, prior).sum(-1)
 
 
+def ctc(
+    y_true: Any, y_pred: Tensor, blank: int, from_logits: bool, input_lengths: Any, zero_infinity: bool
+) -> Tensor:
+    """``losses.connectionist_temporal_classification``; the gradient of torch is that of logits."""
+    lengths, labels = y_true
+    log_p = F.log_softmax(y_pred, -1) if from_logits else y_pred
+    steps = torch.full(lengths.shape, y_pred.shape[1]) if input_lengths is None else input_lengths
+    labels = torch.where(torch.arange(labels.shape[1]) < lengths[:, None], labels, 1)
+    log_p, steps, lengths = log_p.movedim(0, 1), steps.long(), lengths.long()
+    return F.ctc_loss(log_p, labels.long(), steps, lengths, blank, "none", zero_infinity)
+
+
 NAMES = {
     "F": F,
     "torch": torch,
     "conv": conv,
     "max_pool": max_pool,
+    "avg_pool": avg_pool,
+    "lp_pool": lp_pool,
+    "adaptive_pool": adaptive_pool,
     "batch_norm": batch_norm,
     "instance_norm": instance_norm,
     "binary": binary,
     "categorical": categorical,
+    "ctc": ctc,
     "normal_kl": normal_kl,
 }
 

@@ -176,6 +176,8 @@ class LossRow(OpRow):
     """calls, each with a maker of strategies (of a shape) for each of its arrays: on all these values the
     loss and its gradient are finite"""
     bound: Bound = REDUCTION
+    shared: tuple[int, ...] = ()
+    """which of the arrays have no dimension of examples"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,7 @@ NOT_YET = {
         "separable_conv2d separable_conv3d split transpose"
     ),
     "losses": (
-        "categorical_hinge connectionist_temporal_classification cosine_similarity hinge kl_divergence "
-        "margin_ranking soft_margin"
+        "connectionist_temporal_classification"
     ),
 }
 """Our names of operations that the vectors have and we do not, as yet."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from ops import rows_layers_norms as norms
 from ops import rows_layers_windows as windows
+from ops import rows_losses_margins as margins
 from ops import rows_losses_real as real
 
 from vectors import adapter
@@ -76,6 +77,18 @@ POLICIES: tuple[Policy, ...] = (
         applies=_unreduced,
         reason="one value an example, as of every loss here",
         expected=lambda y, p, reduction="none", **kwargs: real.huber(y, p, **kwargs).mean(-1),
+    ),
+    Policy(
+        op="losses.soft_margin",
+        applies=_unreduced,
+        reason="one value an example: the sum is over the last axis rather than over the examples",
+        expected=lambda y, p, **kwargs: np.logaddexp(0, -y * p).sum(-1),
+    ),
+    Policy(
+        op="losses.cosine_similarity",
+        applies=lambda case: True,
+        reason="a loss is less where the prediction is better: the negative similarity",
+        expected=lambda y, p, axes=(-1,), eps=0.0, **kwargs: margins.cosine(y, p, axis=axes[0], eps=eps),
     ),
     Policy(
         op="initializers.*",

@@ -101,3 +101,53 @@ def require_in_range(classes: Classes, y_true: Any, where: Any, ignore_index: in
         raise ValueError(
             f"{classes.who}: class indices must be in [0, {classes.count}), got {found[wrong].ravel()[0]}"
         )
+
+
+def class_weights(who: str, weights: Any, like: jax.Array) -> jax.Array:
+    """One weight a class, ``(1, ..., 1, K)`` against ``like`` of shape ``(B, ..., K)``, in its dtype."""
+    found, count = jnp.asarray(weights), like.shape[-1]
+    if found.shape != (count,):
+        raise ValueError(
+            f"{who}: class_weights must have shape ({count},), one for each class, got {found.shape}"
+        )
+    return found.astype(like.dtype).reshape((1,) * (like.ndim - 1) + (count,))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Targets of one number a class and scores, both ``(B, ..., K)``, masked examples replaced by 0."""
+
+    targets: jax.Array
+    """NaN where an index is out of range"""
+    scores: jax.Array
+    kept: jax.Array | None
+    dtype: Any
+
+
+def gather(
+    who: str,
+    y_true: Any,
+    y_pred: Any,
+    *,
+    axis: int,
+    sparse: bool | None,
+    where: Any,
+    ignore_index: int | None = None,
+) -> Scores:
+    """Check targets of either form against predictions, and bring both to one, in the computing dtype."""
+    classes = describe(who, y_true, y_pred, axis=axis, sparse=sparse)
+    kept = counted(classes, y_true, where, ignore_index)
+    require_in_range(classes, y_true, where, ignore_index)
+    y_true, y_pred = jnp.asarray(y_true), jnp.asarray(y_pred)
+    dtype = _examples.floating_dtype(who, y_true, y_pred)
+    wide = _examples.computing_dtype(dtype)
+    scores = jnp.moveaxis(y_pred, classes.axis, -1).astype(wide)
+    if classes.sparse:
+        index = labels(classes, y_true)
+        valid = (index >= 0) & (index < classes.count)
+        targets = jnp.where(valid[..., None], jax.nn.one_hot(index, classes.count, dtype=wide), jnp.nan)
+    else:
+        targets = jnp.moveaxis(y_true, classes.axis, -1).astype(wide)
+    if kept is not None:
+        targets, scores = (jnp.where(kept[..., None], each, 0) for each in (targets, scores))
+    return Scores(targets=targets, scores=scores, kept=kept, dtype=dtype)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from axonax.functional import _classes, _examples
-from axonax.functional.losses import _reduction
+from axonax.functional.losses import _logarithms, _reduction
 
 _WHO = "categorical_cross_entropy"
 
@@ -72,7 +72,9 @@ def categorical_cross_entropy(
     y_true, y_pred = jnp.asarray(y_true), jnp.asarray(y_pred)
     dtype = _examples.floating_dtype(_WHO, y_true, y_pred)
     log_p = _log_probabilities(classes, y_pred, kept, _examples.computing_dtype(dtype), from_logits)
-    class_weights = _class_weights(classes, class_weights, log_p.scores.dtype)
+    class_weights = (
+        None if class_weights is None else _classes.class_weights(_WHO, class_weights, log_p.scores)
+    )
     if classes.sparse:
         values, shares = _of_indices(classes, y_true, log_p, class_weights)
     else:
@@ -104,38 +106,11 @@ def _log_probabilities(
         # Replaced before the logarithm, a NaN in a masked example reaches neither value nor gradient.
         scores = jnp.where(kept[..., None], scores, 1)
     if not from_logits:
-        return _LogProbabilities(scores, jnp.zeros(classes.shape, dtype), lambda p: _floored_log(p, floor))
-    shifted = scores - jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True, initial=-jnp.inf))
-    return _LogProbabilities(shifted, _log_sum_exp(shifted), lambda logits: logits)
-
-
-def _floored_log(probabilities: jax.Array, floor: float) -> jax.Array:
-    """``log(max(p, floor))`` with the slope ``1 / max(p, floor, 2**-100)``.
-
-    The slope goes on below the floor, where a confidently wrong prediction needs it; its bound leaves room
-    for weights and loss scales, whose overflow would come out of a softmax as NaN.
-    """
-    bounded = jnp.log(_reduction.clip(probabilities, max(floor, 2.0**-100), jnp.inf))
-    value = jnp.log(jnp.maximum(probabilities, floor))
-    return bounded + jax.lax.stop_gradient(value - bounded)
-
-
-@jax.custom_jvp
-def _log_sum_exp(shifted: jax.Array) -> jax.Array:
-    """``log sum_c exp(shifted_c)`` over the last dimension, whose largest number is 0.
-
-    As ``log(1 + rest)``, right to a few ulp also where one class is nearly certain: a loss of 1e-9 is not 0.
-    """
-    largest = shifted == 0
-    rest = jnp.sum(jnp.where(largest, 0, jnp.exp(shifted)), axis=-1)
-    return jnp.log1p(rest + (jnp.sum(largest.astype(shifted.dtype), axis=-1) - 1))
-
-
-@_log_sum_exp.defjvp
-def _log_sum_exp_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    # The primal leaves the largest out of the sum, its derivative must not.
-    total = _log_sum_exp(primals[0])
-    return total, jnp.sum(jnp.exp(primals[0] - total[..., None]) * tangents[0], axis=-1)
+        return _LogProbabilities(
+            scores, jnp.zeros(classes.shape, dtype), lambda p: _logarithms.floored(p, floor)
+        )
+    shifted = _logarithms.shifted(scores)
+    return _LogProbabilities(shifted, _logarithms.sum_exp(shifted), lambda logits: logits)
 
 
 def _of_indices(
@@ -152,7 +127,7 @@ def _of_indices(
     values = jnp.where(valid, log_p.normalizer - log_p.log(picked), jnp.nan)
     if class_weights is None:
         return values, None
-    shares = class_weights[index]
+    shares = class_weights.ravel()[index]
     # 0 * inf is NaN: a class without weight adds nothing, even if it is masked.
     return shares * jnp.where((shares == 0) & jnp.isinf(values), 0, values), shares
 
@@ -163,17 +138,19 @@ def _of_distributions(
     """The unsmoothed values and the shares in the mean, from one number a class."""
     if class_weights is None:
         return _expectation(targets, log_p), None
-    targets = targets * _along_classes(class_weights, targets)
+    targets = targets * class_weights
     return _expectation(targets, log_p), jnp.sum(targets, axis=-1)
 
 
 def _of_uniform(log_p: _LogProbabilities, class_weights: jax.Array | None) -> jax.Array:
     """The values against targets of ``1 / K``, K being the number of classes that are not masked."""
-    allowed = (log_p.scores > -jnp.inf).astype(log_p.scores.dtype)
-    targets = allowed / jnp.sum(allowed, axis=-1, keepdims=True)
+    allowed = log_p.scores > -jnp.inf
+    shares = allowed.astype(log_p.scores.dtype)
+    count = jnp.sum(shares, axis=-1)
     if class_weights is not None:
-        targets = targets * _along_classes(class_weights, targets)
-    return _expectation(targets, log_p)
+        shares = shares * class_weights
+    logs = jnp.where(allowed, log_p.log(log_p.scores), 0)
+    return (jnp.sum(shares, axis=-1) * log_p.normalizer - jnp.sum(shares * logs, axis=-1)) / count
 
 
 def _expectation(targets: jax.Array, log_p: _LogProbabilities) -> jax.Array:
@@ -181,18 +158,3 @@ def _expectation(targets: jax.Array, log_p: _LogProbabilities) -> jax.Array:
     logs = log_p.log(log_p.scores)
     finite = jnp.where((targets == 0) & (logs == -jnp.inf), 0, logs)
     return jnp.sum(targets, axis=-1) * log_p.normalizer - jnp.sum(targets * finite, axis=-1)
-
-
-def _class_weights(classes: _classes.Classes, class_weights: Any, dtype: Any) -> jax.Array | None:
-    if class_weights is None:
-        return None
-    found = jnp.asarray(class_weights)
-    if found.shape != (classes.count,):
-        raise ValueError(
-            f"{_WHO}: class_weights must have shape ({classes.count},), one for each class, got {found.shape}"
-        )
-    return found.astype(dtype)
-
-
-def _along_classes(class_weights: jax.Array, like: jax.Array) -> jax.Array:
-    return jnp.broadcast_to(class_weights.reshape((1,) * (like.ndim - 1) + (-1,)), like.shape)

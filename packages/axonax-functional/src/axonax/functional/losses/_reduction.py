@@ -6,6 +6,7 @@ example, `Pair.reduce` weighs and reduces.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -166,3 +167,19 @@ def feature_sum(elements: jax.Array) -> jax.Array:
 def absolute(values: jax.Array) -> jax.Array:
     """``|values|`` with the slope 0 at 0, where ``jnp.abs`` has 1."""
     return values * jax.lax.stop_gradient(jnp.sign(values))
+
+
+def last(who: str, value: Any, axes: tuple[int, ...]) -> jax.Array:
+    """``value`` with ``axes`` moved to the end and made one.
+
+    Raises:
+        ValueError: one of them is no dimension of ``value``.
+    """
+    value = jnp.asarray(value)
+    if not all(-value.ndim <= axis < value.ndim for axis in axes):
+        raise ValueError(
+            f"{who}: axis must be of the dimensions of an array of shape {value.shape}, got {axes}"
+        )
+    moved = jnp.moveaxis(value, axes, range(-len(axes), 0))
+    kept, joined = moved.shape[: value.ndim - len(axes)], moved.shape[value.ndim - len(axes) :]
+    return moved.reshape((*kept, math.prod(joined)))

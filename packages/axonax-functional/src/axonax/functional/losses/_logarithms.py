@@ -1,0 +1,50 @@
+"""Logarithms of probabilities and of sums of exponentials, exact at the edges."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from axonax.functional import _examples
+from axonax.functional.losses import _reduction
+
+
+def floored(probabilities: jax.Array, floor: float) -> jax.Array:
+    """``log(max(p, floor))`` with the slope ``1 / max(p, floor, 2**-100)``.
+
+    The slope goes on below the floor, where a confidently wrong prediction needs it; its bound leaves room
+    for weights and loss scales, whose overflow would come out of a softmax as NaN.
+    """
+    bounded = jnp.log(_reduction.clip(probabilities, max(floor, 2.0**-100), jnp.inf))
+    value = jnp.log(jnp.maximum(probabilities, floor))
+    return bounded + jax.lax.stop_gradient(value - bounded)
+
+
+def shifted(logits: jax.Array) -> jax.Array:
+    """Logits less the largest of the last dimension; one of inf is taken for the largest finite number."""
+    logits = jnp.minimum(logits, float(_examples.limits(logits.dtype).max))
+    return logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True, initial=-jnp.inf))
+
+
+def log_softmax(logits: jax.Array) -> jax.Array:
+    """The logarithms of the probabilities, over the last dimension."""
+    below = shifted(logits)
+    return below - sum_exp(below)[..., None]
+
+
+@jax.custom_jvp
+def sum_exp(shifted: jax.Array) -> jax.Array:
+    """``log sum_c exp(shifted_c)`` over the last dimension, whose largest number is 0.
+
+    As ``log(1 + rest)``, right to a few ulp also where one class is nearly certain: a loss of 1e-9 is not 0.
+    """
+    largest = shifted == 0
+    rest = jnp.sum(jnp.where(largest, 0, jnp.exp(shifted)), axis=-1)
+    return jnp.log1p(rest + (jnp.sum(largest.astype(shifted.dtype), axis=-1) - 1))
+
+
+@sum_exp.defjvp
+def _sum_exp_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    # The primal leaves the largest out of the sum, its derivative must not.
+    total = sum_exp(primals[0])
+    return total, jnp.sum(jnp.exp(primals[0] - total[..., None]) * tangents[0], axis=-1)
