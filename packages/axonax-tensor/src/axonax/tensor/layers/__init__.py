@@ -1,5 +1,14 @@
 """Layers as pure functions of arrays: channels last, kernels ``(*window, in / groups, out)``."""
 
+from axonax.tensor.layers._adaptive import adaptive_avg_pool as adaptive_avg_pool
+from axonax.tensor.layers._adaptive import adaptive_lp_pool as adaptive_lp_pool
+from axonax.tensor.layers._adaptive import adaptive_max_pool as adaptive_max_pool
+from axonax.tensor.layers._adaptive import global_avg_pool as global_avg_pool
+from axonax.tensor.layers._adaptive import global_lp_pool as global_lp_pool
+from axonax.tensor.layers._adaptive import global_max_pool as global_max_pool
+from axonax.tensor.layers._averaging import avg_pool as avg_pool
+from axonax.tensor.layers._averaging import blur_pool as blur_pool
+from axonax.tensor.layers._averaging import lp_pool as lp_pool
 from axonax.tensor.layers._convolution import conv as conv
 from axonax.tensor.layers._dropout import alpha_dropout as alpha_dropout
 from axonax.tensor.layers._dropout import drop_path as drop_path
@@ -20,6 +29,7 @@ from axonax.tensor.layers._normalization import instance_norm as instance_norm
 from axonax.tensor.layers._normalization import layer_norm as layer_norm
 from axonax.tensor.layers._normalization import rms_norm as rms_norm
 from axonax.tensor.layers._pooling import max_pool as max_pool
+from axonax.tensor.layers._pooling import min_pool as min_pool
 from axonax.tensor.layers._reparameterization import local_response_norm as local_response_norm
 from axonax.tensor.layers._reparameterization import spectral_norm as spectral_norm
 from axonax.tensor.layers._reparameterization import weight_norm as weight_norm

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
 from axonax.tensor.layers._arrays import Sizes, per_axis
-from axonax.tensor.layers._windows import Padding, Windows
+from axonax.tensor.layers._windows import Padding, Pairs, Windows
 
 # Unrolled comparisons run up to 20 times faster on a CPU than XLA's reduce_window and its gradient, but the
 # time to compile them grows with the window.
 _UNROLLED = 5
+Combine = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def max_pool(
@@ -43,61 +47,131 @@ def max_pool(
     [[5.0, 7.0], [13.0, 15.0]]
     """
     x = jnp.asarray(x)
-    axes = x.ndim - 2
-    if axes < 1:
-        raise ValueError(f"max_pool: input must be (batch, *spatial, channels), got {x.shape}")
-    sizes = per_axis("max_pool", "window", window, axes)
-    windows = Windows(
-        op="max_pool",
+    lowest = _lowest("max_pool", x.dtype)
+    windows = windows_of("max_pool", x, window, strides, dilation)
+    x = jax.lax.pad(x, lowest, spatial_pads(windows.pads(padding)))
+    # The maximum over a box is the maximum of maxima along its axes, the first of equals with it.
+    return over_axes(x, windows, larger, jax.lax.max, lowest)
+
+
+def min_pool(
+    x: ArrayLike,
+    *,
+    window: Sizes,
+    strides: Sizes | None = None,
+    padding: Padding = "valid",
+    dilation: Sizes = 1,
+) -> jax.Array:
+    """The smallest value in each window; all else as in `max_pool`, padding being ``inf``.
+
+    Args:
+        x: ``(batch, *spatial, channels)`` with at least one spatial axis.
+        window: one size or one for each spatial axis.
+        strides: steps of the window, by default its size.
+        padding: as for `conv`.
+        dilation: the inputs in a window are this many steps apart.
+
+    Returns:
+        ``(batch, *positions, channels)`` in the dtype of ``x``.
+
+    Raises:
+        ValueError: as for `max_pool`.
+
+    >>> min_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), window=2)[0, :, :, 0].tolist()
+    [[0.0, 2.0], [8.0, 10.0]]
+    """
+    x = jnp.asarray(x)
+    highest = _highest("min_pool", x.dtype)
+    windows = windows_of("min_pool", x, window, strides, dilation)
+    x = jax.lax.pad(x, highest, spatial_pads(windows.pads(padding)))
+    return over_axes(x, windows, smaller, jax.lax.min, highest)
+
+
+def windows_of(op: str, x: jax.Array, window: Sizes, strides: Sizes | None, dilation: Sizes) -> Windows:
+    """The windows of a pool over the spatial axes of ``x``."""
+    axes = spatial_axes(op, x)
+    sizes = per_axis(op, "window", window, axes)
+    return Windows(
+        op=op,
         sizes=x.shape[1:-1],
         window=sizes,
-        strides=sizes if strides is None else per_axis("max_pool", "strides", strides, axes),
-        dilation=per_axis("max_pool", "dilation", dilation, axes),
+        strides=sizes if strides is None else per_axis(op, "strides", strides, axes),
+        dilation=per_axis(op, "dilation", dilation, axes),
         input_dilation=(1,) * axes,
     )
-    lowest = _lowest(x.dtype)
-    pads = ((0, 0, 0), *((low, high, 0) for low, high in windows.pads(padding)), (0, 0, 0))
-    x = jax.lax.pad(x, lowest, pads)
-    # The maximum over a box is the maximum of maxima along its axes, the first of equals with it.
-    for axis in range(axes, 0, -1):
+
+
+def spatial_axes(op: str, x: jax.Array) -> int:
+    """How many spatial axes ``x`` has: at least one, or a ValueError."""
+    if x.ndim < 3:
+        raise ValueError(f"{op}: input must be (batch, *spatial, channels), got {x.shape}")
+    return x.ndim - 2
+
+
+def spatial_pads(pads: Pairs) -> tuple[tuple[int, int, int], ...]:
+    """``pads`` as `jax.lax.pad` takes them, for all axes."""
+    return ((0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0))
+
+
+def over_axes(
+    x: jax.Array, windows: Windows, combine: Combine, primitive: Combine, start: np.ndarray
+) -> jax.Array:
+    """The reduction of every window of a padded ``x``, axis by axis."""
+    for axis in range(x.ndim - 2, 0, -1):
         options = (windows.window[axis - 1], windows.strides[axis - 1], windows.dilation[axis - 1])
-        x = _unrolled(x, axis, *options) if options[0] <= _UNROLLED else _reduced(x, axis, *options)
+        if options[0] <= _UNROLLED:
+            x = functools.reduce(combine, strided(x, axis, *options))
+        else:
+            x = _reduced(x, axis, *options, primitive, start)
     return x
 
 
-def _unrolled(x: jax.Array, axis: int, window: int, stride: int, dilation: int) -> jax.Array:
-    """The maximum of ``window`` strided slices."""
+def strided(x: jax.Array, axis: int, window: int, stride: int, dilation: int) -> list[jax.Array]:
+    """For each element of the window, what all positions see there."""
     reach = (window - 1) * dilation + 1
     span = max(x.shape[axis] - reach, -1) // stride * stride + 1
-    slices = [
+    return [
         jax.lax.slice_in_dim(x, start, start + max(span, 0), stride, axis)
         for start in range(0, window * dilation, dilation)
     ]
-    largest = slices[0]
-    for each in slices[1:]:
-        largest = jnp.where((each > largest) | jnp.isnan(each), each, largest)
-    return largest
 
 
-def _reduced(x: jax.Array, axis: int, window: int, stride: int, dilation: int) -> jax.Array:
+def larger(largest: jax.Array, each: jax.Array) -> jax.Array:
+    """The first of equals, or NaN."""
+    return jnp.where((each > largest) | jnp.isnan(each), each, largest)
+
+
+def smaller(smallest: jax.Array, each: jax.Array) -> jax.Array:
+    """The first of equals, or NaN."""
+    return jnp.where((each < smallest) | jnp.isnan(each), each, smallest)
+
+
+def _reduced(
+    x: jax.Array, axis: int, window: int, stride: int, dilation: int, primitive: Combine, start: np.ndarray
+) -> jax.Array:
     def only(value: int) -> tuple[int, ...]:
         return tuple(value if each == axis else 1 for each in range(x.ndim))
 
-    largest: jax.Array = jax.lax.reduce_window(
+    result: jax.Array = jax.lax.reduce_window(
         x,
-        _lowest(x.dtype),
-        jax.lax.max,
+        start,
+        primitive,
         window_dimensions=only(window),
         window_strides=only(stride),
         padding="VALID",
         window_dilation=only(dilation),
     )
-    return largest
+    return result
 
 
-def _lowest(dtype: np.dtype) -> np.ndarray:
+def _lowest(op: str, dtype: np.dtype) -> np.ndarray:
     if jnp.issubdtype(dtype, jnp.floating):
         return np.asarray(-np.inf, dtype)
     if jnp.issubdtype(dtype, jnp.integer):
         return np.asarray(jnp.iinfo(dtype).min, dtype)  # type: ignore[no-untyped-call]
-    raise ValueError(f"max_pool: input must be float or integer, got {dtype.name}")
+    raise ValueError(f"{op}: input must be float or integer, got {dtype.name}")
+
+
+def _highest(op: str, dtype: np.dtype) -> np.ndarray:
+    lowest = _lowest(op, dtype)
+    return -lowest if jnp.issubdtype(dtype, jnp.floating) else ~lowest
