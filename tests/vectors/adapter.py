@@ -14,14 +14,10 @@ from axonax.tensor import activations, initializers, layers
 
 NOT_YET = {
     "layers": (
-        "adaptive_avg_pool adaptive_lp_pool adaptive_max_pool avg_pool blur_pool conv_lstm "
-        "conv_transpose depthwise_conv global_avg_pool global_lp_pool "
-        "global_max_pool gru lp_pool lstm pad reshape resize "
-        "separable_conv2d separable_conv3d split transpose"
+        "conv_lstm conv_transpose depthwise_conv gru lstm pad reshape resize separable_conv2d "
+        "separable_conv3d split transpose"
     ),
-    "losses": (
-        "connectionist_temporal_classification"
-    ),
+    "losses": ("connectionist_temporal_classification"),
 }
 """Our names of operations that the vectors have and we do not, as yet."""
 
@@ -112,12 +108,22 @@ def conv(x: Any, kernel: Any, bias: Any = None, **kwargs: Any) -> Any:
     return last_to_first(found) if first else found
 
 
-def max_pool(x: Any, **kwargs: Any) -> Any:
-    first = kwargs.get("channels", "last") == "first"
-    given = options(kwargs, kernel_size="window", window_dilations="dilation")
-    given.setdefault("window", 1)
-    found = layers.max_pool(first_to_last(x) if first else x, **given)
-    return last_to_first(found) if first else found
+def pool(op: Callable[..., Any]) -> Callable[..., Any]:
+    """A pool of any kind; Axon's mean counts padding."""
+
+    def call(x: Any, **kwargs: Any) -> Any:
+        first = kwargs.get("channels", "last") == "first"
+        given = options(kwargs, kernel_size="window", window_dilations="dilation")
+        if op in (layers.max_pool, layers.avg_pool, layers.lp_pool):
+            given.setdefault("window", 1)
+        if op is layers.avg_pool:
+            given["count_padding"] = True
+        if op in (layers.adaptive_max_pool, layers.adaptive_avg_pool, layers.adaptive_lp_pool):
+            given.setdefault("output_size", 1)
+        found = op(first_to_last(x) if first else x, **given)
+        return last_to_first(found) if first and found.ndim == x.ndim else found
+
+    return call
 
 
 def batch_norm(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, **kwargs: Any) -> Any:
@@ -237,13 +243,27 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "layers.group_norm": group_norm,
     "layers.instance_norm": instance_norm,
     "layers.layer_norm": layer_norm,
-    "layers.max_pool": max_pool,
     "layers.rms_norm": rms_norm,
     "layers.spatial_dropout": dropping(layers.spatial_dropout),
     "metrics.running_average": running(average_step),
     "metrics.running_average_step": running(average_step),
     "metrics.running_sum": running(sum_step),
     "metrics.running_sum_step": running(sum_step),
+    **{
+        f"layers.{op.__name__}": pool(op)
+        for op in (
+            layers.max_pool,
+            layers.avg_pool,
+            layers.lp_pool,
+            layers.blur_pool,
+            layers.adaptive_max_pool,
+            layers.adaptive_avg_pool,
+            layers.adaptive_lp_pool,
+            layers.global_max_pool,
+            layers.global_avg_pool,
+            layers.global_lp_pool,
+        )
+    },
     "nx.transpose": lambda x, axes=None: jnp.transpose(x, axes),
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from ops import rows_layers_norms as norms
+from ops import rows_layers_pools as pools
 from ops import rows_layers_windows as windows
 from ops import rows_losses_margins as margins
 from ops import rows_losses_real as real
@@ -44,10 +45,15 @@ def _conv(x: Any, kernel: Any, bias: Any = 0.0, **kwargs: Any) -> np.ndarray:
     return np.moveaxis(found, -1, 1) if kwargs.get("channels") == "first" else found
 
 
-def _max_pool(x: Any, **kwargs: Any) -> np.ndarray:
-    x = adapter.first_to_last(x) if kwargs.get("channels") == "first" else x
-    found = windows.max_pool(x, **adapter.options(kwargs, kernel_size="window", window_dilations="dilation"))
-    return np.moveaxis(found, -1, 1) if kwargs.get("channels") == "first" else found
+def _pool(oracle: Callable[..., Any], **more: Any) -> Callable[..., Any]:
+    def expected(x: Any, **kwargs: Any) -> np.ndarray:
+        x = adapter.first_to_last(x) if kwargs.get("channels") == "first" else x
+        found = oracle(
+            x, **adapter.options(kwargs, kernel_size="window", window_dilations="dilation"), **more
+        )
+        return np.moveaxis(found, -1, 1) if kwargs.get("channels") == "first" else found
+
+    return expected
 
 
 def _instance_norm(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, **kwargs: Any) -> Any:
@@ -55,11 +61,27 @@ def _instance_norm(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, **kwargs:
     return norms.instance_norm(x, mean, var, gamma, beta, train=True, **given)
 
 
+def _numeric(case: dict[str, Any]) -> bool:
+    return case["kind"] == "numeric"
+
+
+_WINDOWS = "windows that cover all inputs where sizes do not divide, as in PyTorch"
 _SAME = "same padding takes the stride into account, as in XLA, JAX and TensorFlow"
 
 POLICIES: tuple[Policy, ...] = (
     Policy(op="layers.conv", applies=_strided_same, reason=_SAME, expected=_conv),
-    Policy(op="layers.max_pool", applies=_strided_same, reason=_SAME, expected=_max_pool),
+    Policy(op="layers.max_pool", applies=_strided_same, reason=_SAME, expected=_pool(windows.max_pool)),
+    Policy(
+        op="layers.avg_pool",
+        applies=_strided_same,
+        reason=_SAME,
+        expected=_pool(pools.avg_pool, count_padding=True),
+    ),
+    Policy(op="layers.lp_pool", applies=_strided_same, reason=_SAME, expected=_pool(pools.lp_pool)),
+    *(
+        Policy(op=f"layers.adaptive_{kind}_pool", applies=_numeric, reason=_WINDOWS, expected=_pool(oracle))
+        for kind, oracle in pools.ADAPTIVE.items()
+    ),
     Policy(
         op="layers.instance_norm",
         applies=lambda case: case["kwargs"].get("mode") == "train",

@@ -126,6 +126,24 @@ def group_norm_axes() -> None:
     np.testing.assert_allclose(y.reshape(2, 4, 2, 3).mean((1, 3)), 0, atol=1e-6)
 
 
+def global_pool_keep() -> None:
+    x = jnp.arange(12.0).reshape(1, 2, 3, 2)
+    assert layers.global_avg_pool(x).tolist() == [[5, 6]]
+    assert layers.global_max_pool(x, keep_axes=True).shape == (1, 1, 1, 2)
+
+
+def norms_of_magnitudes() -> None:
+    """Ours by policy: a norm is of absolute values, so that odd exponents are defined below zero."""
+    found = layers.lp_pool(jnp.array([-1.0, 1.0]).reshape(1, 2, 1), window=2, norm=3)
+    np.testing.assert_allclose(found.item(), 2 ** (1 / 3), rtol=1e-6)
+
+
+def windows_cover_all() -> None:
+    """Ours by policy: PyTorch's windows, of which none leaves an input out."""
+    found = layers.adaptive_avg_pool(jnp.arange(5.0).reshape(1, 5, 1), output_size=3)
+    assert found.ravel().tolist() == [0.5, 2, 3.5]
+
+
 def keeps_mean_and_variance() -> None:
     """Ours by policy: the affine map of the paper, after which mean 0 and variance 1 stay."""
     x = jax.random.normal(jax.random.key(0), (300, 200))
@@ -222,6 +240,7 @@ PASSING: tuple[Callable[[], None], ...] = (
     bn_train_update,
     bn_inference,
     bn_axes,
+    global_pool_keep,
     group_norm_axes,
     reduction_modes,
     bce_shape,
@@ -232,6 +251,8 @@ PASSING: tuple[Callable[[], None], ...] = (
 )
 
 POLICY: dict[str, Callable[[], None]] = {
+    "adaptive_pool_rule": windows_cover_all,
+    "lp_pool_formula": norms_of_magnitudes,
     "alpha_dropout_formula": keeps_mean_and_variance,
     "spatial_dropout_shape": maps_are_dropped_whole,
     "bce_eps": clips_by_the_own_eps,
@@ -248,8 +269,8 @@ BY_CASES = {
 """Sentences that other cases hold in full."""
 
 NOT_YET = (
-    "adaptive_pool_rule conv_transpose_kernel global_pool_keep "
-    "lp_pool_formula mask_meaning resize_half_pixel resize_nearest_rule resize_rank separable_stages "
+    "conv_transpose_kernel "
+    "mask_meaning resize_half_pixel resize_nearest_rule resize_rank separable_stages "
     "unroll_equal unroll_mask_shape_limit cosine_is_similarity label_smoothing_rule label_smoothing_wrapper "
     "per_sample poisson_eps layer_inits rounding scale_rule"
 )
