@@ -22,6 +22,7 @@ from ops import (
     rows_losses_classes,
     rows_metrics,
     rows_metrics_labels,
+    rows_metrics_ranks,
     rows_metrics_values,
 )
 from ops.row import MODULES, DrawRow, LossRow, MetricRow, OpRow, Row
@@ -39,7 +40,9 @@ NOT_OPS = {
     "initializers.available": "the names that by_name knows",
     "initializers.gain": "a look-up in a table of numbers",
     "initializers.by_name": "a look-up in the table of names",
+    "metrics.collection": "joins metrics under names",
     "metrics.from_function": "makes a metric of a function: the mean of its values",
+    "metrics.per_class": "a metric by the true class",
 }
 """Public names that compute nothing, and what they are."""
 
@@ -57,6 +60,7 @@ ROWS: tuple[Row, ...] = (
     *rows_losses_classes.ROWS,
     *rows_metrics.ROWS,
     *rows_metrics_labels.ROWS,
+    *rows_metrics_ranks.ROWS,
     *rows_metrics_values.ROWS,
 )
 

@@ -292,6 +292,6 @@ def missing(op: str) -> str:
     home, _, short = name.partition(".")
     if area in ELSEWHERE or op in ELSEWHERE:
         return ELSEWHERE.get(op) or ELSEWHERE[area]
-    if short in NOT_YET.get(home, "").split() or area == "quantization" or short == "label_smoothing":
+    if short in NOT_YET.get(home, "").split() or area == "quantization":
         return f"no {name} yet"
     return ""

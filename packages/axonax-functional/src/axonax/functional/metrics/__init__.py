@@ -13,10 +13,13 @@ from axonax.functional.metrics._aggregators import sum as sum
 from axonax.functional.metrics._agreement import cohen_kappa as cohen_kappa
 from axonax.functional.metrics._agreement import confusion_matrix as confusion_matrix
 from axonax.functional.metrics._agreement import matthews_correlation as matthews_correlation
+from axonax.functional.metrics._calibration import calibration_error as calibration_error
 from axonax.functional.metrics._cells import false_negatives as false_negatives
 from axonax.functional.metrics._cells import false_positives as false_positives
 from axonax.functional.metrics._cells import true_negatives as true_negatives
 from axonax.functional.metrics._cells import true_positives as true_positives
+from axonax.functional.metrics._combinators import collection as collection
+from axonax.functional.metrics._combinators import per_class as per_class
 from axonax.functional.metrics._errors import cosine_similarity as cosine_similarity
 from axonax.functional.metrics._errors import entropy as entropy
 from axonax.functional.metrics._errors import mean_absolute_error as mean_absolute_error
@@ -32,6 +35,11 @@ from axonax.functional.metrics._precision_recall import precision as precision
 from axonax.functional.metrics._precision_recall import recall as recall
 from axonax.functional.metrics._precision_recall import sensitivity as sensitivity
 from axonax.functional.metrics._precision_recall import specificity as specificity
+from axonax.functional.metrics._ranking import average_precision as average_precision
+from axonax.functional.metrics._ranking import precision_at_recall as precision_at_recall
+from axonax.functional.metrics._ranking import recall_at_precision as recall_at_precision
+from axonax.functional.metrics._ranking import roc_auc as roc_auc
+from axonax.functional.metrics._ranking import spearman as spearman
 from axonax.functional.metrics._running import exponential_mean as exponential_mean
 from axonax.functional.metrics._running import running_mean as running_mean
 from axonax.functional.metrics._shares import exact_match as exact_match

@@ -121,7 +121,9 @@ def score_metric(name: str, score: Score, *, average: str, **labels: Unpack[_lab
 
     def compute(state: _tally.Tally) -> jax.Array:
         found = cells(state)
-        return score(found)[0] if found.tp.shape == (1,) else joined(score, found)
+        value = score(found)[0] if found.tp.shape == (1,) else joined(score, found)
+        # An average leaves out what does not occur, and so would the NaN of a bad label.
+        return jnp.where(jnp.isnan(jnp.sum(found.tp)), jnp.nan, value)
 
     return Metric(
         init=statistics.init, update=statistics.update, merge=statistics.merge, compute=compute, name=name
