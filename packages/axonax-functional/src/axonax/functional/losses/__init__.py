@@ -9,6 +9,11 @@ from axonax.functional.losses._binary_cross_entropy import binary_cross_entropy 
 from axonax.functional.losses._categorical_cross_entropy import (
     categorical_cross_entropy as categorical_cross_entropy,
 )
+from axonax.functional.losses._combined import label_smoothing as label_smoothing
+from axonax.functional.losses._combined import weighted as weighted
+from axonax.functional.losses._ctc import (
+    connectionist_temporal_classification as connectionist_temporal_classification,
+)
 from axonax.functional.losses._divergence import js_divergence as js_divergence
 from axonax.functional.losses._divergence import kl_divergence as kl_divergence
 from axonax.functional.losses._focal import focal as focal
@@ -16,6 +21,7 @@ from axonax.functional.losses._focal import poly as poly
 from axonax.functional.losses._likelihood import gaussian_kl as gaussian_kl
 from axonax.functional.losses._likelihood import gaussian_nll as gaussian_nll
 from axonax.functional.losses._likelihood import poisson as poisson
+from axonax.functional.losses._linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from axonax.functional.losses._margin import categorical_hinge as categorical_hinge
 from axonax.functional.losses._margin import hinge as hinge
 from axonax.functional.losses._margin import hinge_embedding as hinge_embedding
@@ -41,3 +47,4 @@ from axonax.functional.losses._similarity import contrastive as contrastive
 from axonax.functional.losses._similarity import cosine_similarity as cosine_similarity
 from axonax.functional.losses._similarity import info_nce as info_nce
 from axonax.functional.losses._similarity import triplet_margin as triplet_margin
+from axonax.functional.losses._z_loss import z_loss as z_loss
