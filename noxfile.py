@@ -190,6 +190,7 @@ def oracle(session: nox.Session) -> None:
     """
     session.install(*editable(GROUND, "functional"), *groups("unit"), "torch==2.13.0")
     session.run("python", "tools/write_fixtures.py", *session.posargs)
+    session.run("python", "tools/write_torch_steps.py", *session.posargs)
     session.run("pytest", "tests/ops/test_torch.py", env=CACHE)
 
 
