@@ -18,6 +18,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.smoke)
 
 
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Let go of a module's compiled programs: those of all tests together outgrow a process."""
+    if nextitem is None or nextitem.path != item.path:
+        jax.clear_caches()
+
+
 @pytest.fixture(autouse=True)
 def _rank_promotion(request: pytest.FixtureRequest) -> Iterator[None]:
     """In a package's own tests arrays of unequal rank do not mix unless the code says which axis is meant.
