@@ -29,10 +29,10 @@ CLASS_WEIGHTS = np.array([0.3, 2.0, 1.0])
 CANCELS = Bound(16, absolute=1e-6, relative=1e-6, reason="logarithms of numbers near 1")
 
 
-def reals(size: float) -> Callable[[tuple[int, ...]], Any]:
-    """Any float32 up to ``size`` in magnitude."""
+def reals(size: float, least: float = 0.0) -> Callable[[tuple[int, ...]], Any]:
+    """Any float32 up to ``size`` in magnitude; what is below ``least`` becomes 0."""
     limit = float(np.float32(size))
-    elements = st.floats(-limit, limit, width=32)
+    elements = st.floats(-limit, limit, width=32).map(lambda value: value if abs(value) >= least else 0.0)
     return lambda shape: hnp.arrays(np.float32, shape, elements=elements)
 
 

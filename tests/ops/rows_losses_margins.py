@@ -313,7 +313,8 @@ ROWS: tuple[LossRow, ...] = (
         ),
         bound=CANCELS,
         edges=(case(None, (0 * REAL, OTHER)),),
-        domain=((case(None, (FIRST, SECOND)), (reals(1e37), reals(1e37))),),
+        # The slope is 1 / (temperature * norm): below some 1e-37 it does not fit float32.
+        domain=((case(None, (FIRST, SECOND)), (reals(1e37, 1e-36), reals(1e37, 1e-36))),),
         no_torch="torch has none",
         laws=(_keys_of_the_batch, bad("temperature", 0, "above 0")),
     ),

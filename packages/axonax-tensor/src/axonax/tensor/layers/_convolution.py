@@ -71,10 +71,11 @@ def conv(
         dilation=per_axis("conv", "kernel_dilation", kernel_dilation, axes),
         input_dilation=per_axis("conv", "input_dilation", input_dilation, axes),
     )
-    # XLA sums half precision in float32 unasked; asked by preferred_element_type, older JAX has no gradient.
+    # XLA may sum half precision as such, and older JAX cannot differentiate preferred_element_type.
+    wide = accumulator(x.dtype) or x.dtype
     total = jax.lax.conv_general_dilated(
-        x,
-        kernel,
+        x.astype(wide),
+        kernel.astype(wide),
         windows.strides,
         windows.pads(padding),
         lhs_dilation=windows.input_dilation,
@@ -83,7 +84,7 @@ def conv(
         feature_group_count=groups,
         batch_group_count=batch_groups,
     )
-    return finished(total.astype(accumulator(x.dtype) or x.dtype), bias, x.dtype)
+    return finished(total, bias, x.dtype)
 
 
 def _check_groups(came: tuple[int, ...], held: tuple[int, ...], groups: int, batch_groups: int) -> None:
