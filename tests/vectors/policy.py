@@ -14,7 +14,7 @@ from ops import rows_layers_windows as windows
 from ops import rows_losses_margins as margins
 from ops import rows_losses_real as real
 
-from vectors import adapter
+from vectors import adapter_layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +40,14 @@ def _unreduced(case: dict[str, Any]) -> bool:
 
 def _conv(x: Any, kernel: Any, bias: Any = 0.0, **kwargs: Any) -> np.ndarray:
     if kwargs.get("channels") == "first":
-        x, kernel = adapter.first_to_last(x), adapter.kernel_to_last(kernel)
+        x, kernel = adapter_layers.first_to_last(x), adapter_layers.kernel_to_last(kernel)
     found = windows.conv(x, kernel, bias, **adapter.options(kwargs, feature_group_size="groups"))
     return np.moveaxis(found, -1, 1) if kwargs.get("channels") == "first" else found
 
 
 def _pool(oracle: Callable[..., Any], **more: Any) -> Callable[..., Any]:
     def expected(x: Any, **kwargs: Any) -> np.ndarray:
-        x = adapter.first_to_last(x) if kwargs.get("channels") == "first" else x
+        x = adapter_layers.first_to_last(x) if kwargs.get("channels") == "first" else x
         found = oracle(
             x, **adapter.options(kwargs, kernel_size="window", window_dilations="dilation"), **more
         )
