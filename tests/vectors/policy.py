@@ -41,7 +41,7 @@ def _unreduced(case: dict[str, Any]) -> bool:
 def _conv(x: Any, kernel: Any, bias: Any = 0.0, **kwargs: Any) -> np.ndarray:
     if kwargs.get("channels") == "first":
         x, kernel = adapter_layers.first_to_last(x), adapter_layers.kernel_to_last(kernel)
-    found = windows.conv(x, kernel, bias, **adapter.options(kwargs, feature_group_size="groups"))
+    found = windows.conv(x, kernel, bias, **adapter_layers.options(kwargs, feature_group_size="groups"))
     return np.moveaxis(found, -1, 1) if kwargs.get("channels") == "first" else found
 
 
@@ -49,7 +49,7 @@ def _pool(oracle: Callable[..., Any], **more: Any) -> Callable[..., Any]:
     def expected(x: Any, **kwargs: Any) -> np.ndarray:
         x = adapter_layers.first_to_last(x) if kwargs.get("channels") == "first" else x
         found = oracle(
-            x, **adapter.options(kwargs, kernel_size="window", window_dilations="dilation"), **more
+            x, **adapter_layers.options(kwargs, kernel_size="window", window_dilations="dilation"), **more
         )
         return np.moveaxis(found, -1, 1) if kwargs.get("channels") == "first" else found
 
@@ -57,7 +57,7 @@ def _pool(oracle: Callable[..., Any], **more: Any) -> Callable[..., Any]:
 
 
 def _instance_norm(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, **kwargs: Any) -> Any:
-    given = adapter.options(kwargs, epsilon="eps", channel_index="axis")
+    given = adapter_layers.options(kwargs, epsilon="eps", channel_index="axis")
     return norms.instance_norm(x, mean, var, gamma, beta, train=True, **given)
 
 
