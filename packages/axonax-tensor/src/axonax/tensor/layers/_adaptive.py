@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Array, Shaped
 
 from axonax.tensor._moments import narrowed, widened
 from axonax.tensor.layers._arrays import Sizes, per_axis
@@ -15,7 +16,9 @@ from axonax.tensor.layers._averaging import powers, root
 from axonax.tensor.layers._pooling import larger, spatial_axes
 
 
-def adaptive_max_pool(x: ArrayLike, *, output_size: Sizes) -> jax.Array:
+def adaptive_max_pool(
+    x: Shaped[ArrayLike, " batch *spatial channels"], *, output_size: Sizes
+) -> Shaped[Array, " batch *positions channels"]:
     """The largest value of each of ``output_size`` windows.
 
     Position ``i`` of ``m`` sees the inputs from ``floor(i * n / m)`` to ``ceil((i + 1) * n / m)``, exclusive.
@@ -42,7 +45,9 @@ def adaptive_max_pool(x: ArrayLike, *, output_size: Sizes) -> jax.Array:
     return x
 
 
-def adaptive_avg_pool(x: ArrayLike, *, output_size: Sizes) -> jax.Array:
+def adaptive_avg_pool(
+    x: Shaped[ArrayLike, " batch *spatial channels"], *, output_size: Sizes
+) -> Shaped[Array, " batch *positions channels"]:
     """The mean of each of ``output_size`` windows, which are those of `adaptive_max_pool`.
 
     Args:
@@ -65,7 +70,9 @@ def adaptive_avg_pool(x: ArrayLike, *, output_size: Sizes) -> jax.Array:
     return narrowed(wide, x)
 
 
-def adaptive_lp_pool(x: ArrayLike, *, output_size: Sizes, norm: float = 2) -> jax.Array:
+def adaptive_lp_pool(
+    x: Shaped[ArrayLike, " batch *spatial channels"], *, output_size: Sizes, norm: float = 2
+) -> Shaped[Array, " batch *positions channels"]:
     """The norm of each of ``output_size`` windows, which are those of `adaptive_max_pool`.
 
     Args:
@@ -88,7 +95,9 @@ def adaptive_lp_pool(x: ArrayLike, *, output_size: Sizes, norm: float = 2) -> ja
     return narrowed(root(wide, norm), x)
 
 
-def global_max_pool(x: ArrayLike, *, keep_axes: bool = False) -> jax.Array:
+def global_max_pool(
+    x: Shaped[ArrayLike, " batch *spatial channels"], *, keep_axes: bool = False
+) -> Shaped[Array, " batch *ones channels"]:
     """The largest value of each channel of each example.
 
     Args:
@@ -109,7 +118,9 @@ def global_max_pool(x: ArrayLike, *, keep_axes: bool = False) -> jax.Array:
     return jnp.max(x, tuple(axes), keepdims=keep_axes)
 
 
-def global_avg_pool(x: ArrayLike, *, keep_axes: bool = False) -> jax.Array:
+def global_avg_pool(
+    x: Shaped[ArrayLike, " batch *spatial channels"], *, keep_axes: bool = False
+) -> Shaped[Array, " batch *ones channels"]:
     """The mean of each channel of each example.
 
     Args:
@@ -130,7 +141,9 @@ def global_avg_pool(x: ArrayLike, *, keep_axes: bool = False) -> jax.Array:
     return narrowed(jnp.mean(wide, tuple(axes), keepdims=keep_axes), x)
 
 
-def global_lp_pool(x: ArrayLike, *, norm: float = 2, keep_axes: bool = False) -> jax.Array:
+def global_lp_pool(
+    x: Shaped[ArrayLike, " batch *spatial channels"], *, norm: float = 2, keep_axes: bool = False
+) -> Shaped[Array, " batch *ones channels"]:
     """The norm of each channel of each example.
 
     Args:

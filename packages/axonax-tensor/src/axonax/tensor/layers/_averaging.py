@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Array, Shaped
 
 from axonax.tensor import names
 from axonax.tensor._moments import narrowed, widened
@@ -20,14 +21,14 @@ _EDGES = {"reflect": "reflect", "edge": "edge", "constant": "constant", "wrap": 
 
 
 def avg_pool(
-    x: ArrayLike,
+    x: Shaped[ArrayLike, " batch *spatial channels"],
     *,
     window: Sizes,
     strides: Sizes | None = None,
     padding: Padding = "valid",
     dilation: Sizes = 1,
     count_padding: bool = False,
-) -> jax.Array:
+) -> Shaped[Array, " batch *positions channels"]:
     """The mean of each window.
 
     Args:
@@ -57,14 +58,14 @@ def avg_pool(
 
 
 def lp_pool(
-    x: ArrayLike,
+    x: Shaped[ArrayLike, " batch *spatial channels"],
     *,
     window: Sizes,
     norm: float = 2,
     strides: Sizes | None = None,
     padding: Padding = "valid",
     dilation: Sizes = 1,
-) -> jax.Array:
+) -> Shaped[Array, " batch *positions channels"]:
     """The norm of each window: ``sum(|x| ** norm) ** (1 / norm)``.
 
     Args:
@@ -90,12 +91,12 @@ def lp_pool(
 
 
 def blur_pool(
-    x: ArrayLike,
+    x: Shaped[ArrayLike, " batch *spatial channels"],
     *,
     window: Sizes = 3,
     strides: Sizes = 1,
     mode: Literal["reflect", "edge", "constant", "wrap"] = "constant",
-) -> jax.Array:
+) -> Shaped[Array, " batch *positions channels"]:
     """Blur with a binomial filter, such as ``[1, 2, 1] / 4``, before taking every ``strides``-th position.
 
     Args:

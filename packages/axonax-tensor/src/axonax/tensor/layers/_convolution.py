@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 from jax.typing import ArrayLike
+from jaxtyping import Array, Shaped
 
 from axonax.tensor.layers._arrays import Sizes, accumulator, check_bias, finished, per_axis, together
 from axonax.tensor.layers._windows import Padding, Windows
@@ -16,9 +17,9 @@ _LAYOUTS = {
 
 
 def conv(
-    x: ArrayLike,
-    kernel: ArrayLike,
-    bias: ArrayLike | None = None,
+    x: Shaped[ArrayLike, " batch *spatial channels"],
+    kernel: Shaped[ArrayLike, "*window inputs units"],
+    bias: Shaped[ArrayLike, " units"] | None = None,
     *,
     strides: Sizes = 1,
     padding: Padding = "valid",
@@ -26,7 +27,7 @@ def conv(
     kernel_dilation: Sizes = 1,
     groups: int = 1,
     batch_groups: int = 1,
-) -> jax.Array:
+) -> Shaped[Array, "grouped *positions units"]:
     """Convolution over one, two or three spatial axes.
 
     ``y[b, p, o] = bias[o] + sum over k, i of x[b, p * stride + k, i] * kernel[k, i, o]``

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Array, Shaped
 
 from axonax.tensor._moments import widened
 
@@ -15,7 +16,9 @@ from axonax.tensor._moments import widened
 _SATURATED = -1.7580993408473766
 
 
-def dropout(x: ArrayLike, rate: ArrayLike, *, key: Any = None) -> jax.Array:
+def dropout(
+    x: Shaped[ArrayLike, "*shape"], rate: Shaped[ArrayLike, ""], *, key: Any = None
+) -> Shaped[Array, "*shape"]:
     """Each element is 0 with probability ``rate``, else divided by ``1 - rate``.
 
     Args:
@@ -37,7 +40,9 @@ def dropout(x: ArrayLike, rate: ArrayLike, *, key: Any = None) -> jax.Array:
     return _drop("dropout", x, rate, key, jnp.shape(x))
 
 
-def spatial_dropout(x: ArrayLike, rate: ArrayLike, *, key: Any = None) -> jax.Array:
+def spatial_dropout(
+    x: Shaped[ArrayLike, " batch *spatial channels"], rate: Shaped[ArrayLike, ""], *, key: Any = None
+) -> Shaped[Array, " batch *spatial channels"]:
     """Dropout of whole feature maps: a channel of an example is kept or dropped everywhere.
 
     Args:
@@ -60,7 +65,9 @@ def spatial_dropout(x: ArrayLike, rate: ArrayLike, *, key: Any = None) -> jax.Ar
     return _drop("spatial_dropout", x, rate, key, _maps("spatial_dropout", jnp.shape(x)))
 
 
-def drop_path(x: ArrayLike, rate: ArrayLike, *, key: Any = None) -> jax.Array:
+def drop_path(
+    x: Shaped[ArrayLike, " batch *features"], rate: Shaped[ArrayLike, ""], *, key: Any = None
+) -> Shaped[Array, " batch *features"]:
     """Dropout of whole examples (stochastic depth): put it on the branch of a residual connection.
 
     Args:
@@ -87,7 +94,9 @@ def drop_path(x: ArrayLike, rate: ArrayLike, *, key: Any = None) -> jax.Array:
     return _drop("drop_path", x, rate, key, (shape[0], *(1,) * (len(shape) - 1)))
 
 
-def alpha_dropout(x: ArrayLike, rate: ArrayLike, *, key: Any = None) -> jax.Array:
+def alpha_dropout(
+    x: Shaped[ArrayLike, "*shape"], rate: Shaped[ArrayLike, ""], *, key: Any = None
+) -> Shaped[Array, "*shape"]:
     """Dropout for `selu`: a dropped element saturates, and mean 0 and variance 1 are kept.
 
     ``a * (x or s) + b`` with ``s = -1.7581``, ``a = (q + s**2 * q * (1 - q))**-0.5``,
@@ -112,7 +121,9 @@ def alpha_dropout(x: ArrayLike, rate: ArrayLike, *, key: Any = None) -> jax.Arra
     return _saturate("alpha_dropout", x, rate, key, jnp.shape(x))
 
 
-def feature_alpha_dropout(x: ArrayLike, rate: ArrayLike, *, key: Any = None) -> jax.Array:
+def feature_alpha_dropout(
+    x: Shaped[ArrayLike, " batch *spatial channels"], rate: Shaped[ArrayLike, ""], *, key: Any = None
+) -> Shaped[Array, " batch *spatial channels"]:
     """`alpha_dropout` of whole feature maps: a channel of an example is kept or saturates everywhere.
 
     Args:
@@ -133,7 +144,9 @@ def feature_alpha_dropout(x: ArrayLike, rate: ArrayLike, *, key: Any = None) -> 
     return _saturate("feature_alpha_dropout", x, rate, key, _maps("feature_alpha_dropout", jnp.shape(x)))
 
 
-def gaussian_dropout(x: ArrayLike, rate: ArrayLike, *, key: Any = None) -> jax.Array:
+def gaussian_dropout(
+    x: Shaped[ArrayLike, "*shape"], rate: Shaped[ArrayLike, ""], *, key: Any = None
+) -> Shaped[Array, "*shape"]:
     """``x`` times normal noise of mean 1 and standard deviation ``sqrt(rate / (1 - rate))``.
 
     Args:
@@ -161,7 +174,9 @@ def gaussian_dropout(x: ArrayLike, rate: ArrayLike, *, key: Any = None) -> jax.A
     return jnp.where(rate < 1, wide * noise, 0).astype(x.dtype)
 
 
-def gaussian_noise(x: ArrayLike, stddev: ArrayLike, *, key: Any = None) -> jax.Array:
+def gaussian_noise(
+    x: Shaped[ArrayLike, "*shape"], stddev: Shaped[ArrayLike, ""], *, key: Any = None
+) -> Shaped[Array, "*shape"]:
     """``x`` plus normal noise.
 
     Args:

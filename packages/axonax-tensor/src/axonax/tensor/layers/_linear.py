@@ -5,11 +5,16 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Integer, Shaped
 
 from axonax.tensor.layers._arrays import accumulator, along, check_bias, finished, together
 
 
-def dense(x: ArrayLike, kernel: ArrayLike, bias: ArrayLike | None = None) -> jax.Array:
+def dense(
+    x: Shaped[ArrayLike, "*batch inputs"],
+    kernel: Shaped[ArrayLike, "inputs units"],
+    bias: Shaped[ArrayLike, " units"] | None = None,
+) -> Shaped[Array, "*batch units"]:
     """``x @ kernel + bias``.
 
     Args:
@@ -40,7 +45,9 @@ def dense(x: ArrayLike, kernel: ArrayLike, bias: ArrayLike | None = None) -> jax
     return finished(total, bias, x.dtype)
 
 
-def bias(x: ArrayLike, bias: ArrayLike) -> jax.Array:
+def bias(
+    x: Shaped[ArrayLike, "*batch units"], bias: Shaped[ArrayLike, " units"]
+) -> Shaped[Array, "*batch units"]:
     """``x + bias``.
 
     Args:
@@ -62,7 +69,12 @@ def bias(x: ArrayLike, bias: ArrayLike) -> jax.Array:
     return x + along(bias, x.ndim)
 
 
-def bilinear(x: ArrayLike, y: ArrayLike, kernel: ArrayLike, bias: ArrayLike | None = None) -> jax.Array:
+def bilinear(
+    x: Shaped[ArrayLike, "*batch first"],
+    y: Shaped[ArrayLike, "*batch second"],
+    kernel: Shaped[ArrayLike, "first second units"],
+    bias: Shaped[ArrayLike, " units"] | None = None,
+) -> Shaped[Array, "*batch units"]:
     """``sum over i, j of x[i] * kernel[i, j, :] * y[j]``, plus ``bias``.
 
     Args:
@@ -95,8 +107,12 @@ def bilinear(x: ArrayLike, y: ArrayLike, kernel: ArrayLike, bias: ArrayLike | No
 
 
 def einsum_dense(
-    x: ArrayLike, kernel: ArrayLike, bias: ArrayLike | None = None, *, equation: str
-) -> jax.Array:
+    x: Shaped[ArrayLike, " ..."],
+    kernel: Shaped[ArrayLike, " ..."],
+    bias: Shaped[ArrayLike, " ..."] | None = None,
+    *,
+    equation: str,
+) -> Shaped[Array, " ..."]:
     """``einsum(equation, x, kernel) + bias``: a dense layer over any axes.
 
     Args:
@@ -130,7 +146,9 @@ def einsum_dense(
     return total.astype(x.dtype)
 
 
-def embedding(indices: ArrayLike, kernel: ArrayLike) -> jax.Array:
+def embedding(
+    indices: Integer[ArrayLike, "*indices"], kernel: Float[ArrayLike, "vocabulary size"]
+) -> Float[Array, "*indices size"]:
     """The rows of ``kernel`` at ``indices``.
 
     Args:
@@ -160,7 +178,11 @@ def embedding(indices: ArrayLike, kernel: ArrayLike) -> jax.Array:
     return jnp.where(valid[..., None], rows, jnp.nan)
 
 
-def tied_logits(x: ArrayLike, kernel: ArrayLike, bias: ArrayLike | None = None) -> jax.Array:
+def tied_logits(
+    x: Shaped[ArrayLike, "*batch size"],
+    kernel: Shaped[ArrayLike, "vocabulary size"],
+    bias: Shaped[ArrayLike, " vocabulary"] | None = None,
+) -> Shaped[Array, "*batch vocabulary"]:
     """``x @ kernel.T + bias``: scores of a vocabulary by the kernel of its `embedding`.
 
     Args:

@@ -7,24 +7,25 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Array, Shaped
 
 from axonax.tensor._moments import moments, widened
 from axonax.tensor.layers._scaling import check_options, checked_axes, moved, over, scaled, wide_along
 
 
 def batch_norm(
-    x: ArrayLike,
-    mean: ArrayLike,
-    var: ArrayLike,
-    scale: ArrayLike | None = None,
-    offset: ArrayLike | None = None,
+    x: Shaped[ArrayLike, "*shape"],
+    mean: Shaped[ArrayLike, " channels"],
+    var: Shaped[ArrayLike, " channels"],
+    scale: Shaped[ArrayLike, " channels"] | None = None,
+    offset: Shaped[ArrayLike, " channels"] | None = None,
     *,
     train: bool = False,
     momentum: float = 0.99,
     eps: float = 1e-5,
     axis: int = -1,
-    where: ArrayLike | None = None,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+    where: Shaped[ArrayLike, " ..."] | None = None,
+) -> tuple[Shaped[Array, "*shape"], Shaped[Array, " channels"], Shaped[Array, " channels"]]:
     """Normalize each channel over all other axes.
 
     ``y = (x - mean) / sqrt(var + eps) * scale + offset``, with the statistics of the batch in training and
@@ -79,17 +80,17 @@ def batch_norm(
 
 
 def instance_norm(
-    x: ArrayLike,
-    mean: ArrayLike | None = None,
-    var: ArrayLike | None = None,
-    scale: ArrayLike | None = None,
-    offset: ArrayLike | None = None,
+    x: Shaped[ArrayLike, "*shape"],
+    mean: Shaped[ArrayLike, " channels"] | None = None,
+    var: Shaped[ArrayLike, " channels"] | None = None,
+    scale: Shaped[ArrayLike, " channels"] | None = None,
+    offset: Shaped[ArrayLike, " channels"] | None = None,
     *,
     train: bool = False,
     momentum: float = 0.99,
     eps: float = 1e-5,
     axis: int = -1,
-) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+) -> tuple[Shaped[Array, "*shape"], Shaped[Array, " channels"] | None, Shaped[Array, " channels"] | None]:
     """Normalize each channel of each example over its spatial axes.
 
     With running statistics it works as `batch_norm`, but each example has its own statistics in training;
@@ -138,14 +139,14 @@ def instance_norm(
 
 
 def group_norm(
-    x: ArrayLike,
-    scale: ArrayLike | None = None,
-    offset: ArrayLike | None = None,
+    x: Shaped[ArrayLike, "*shape"],
+    scale: Shaped[ArrayLike, " channels"] | None = None,
+    offset: Shaped[ArrayLike, " channels"] | None = None,
     *,
     groups: int,
     eps: float = 1e-5,
     axis: int = -1,
-) -> jax.Array:
+) -> Shaped[Array, "*shape"]:
     """Normalize each example over groups of neighbouring channels and all spatial axes.
 
     Args:
@@ -182,13 +183,13 @@ def group_norm(
 
 
 def layer_norm(
-    x: ArrayLike,
-    scale: ArrayLike | None = None,
-    offset: ArrayLike | None = None,
+    x: Shaped[ArrayLike, "*shape"],
+    scale: Shaped[ArrayLike, "*features"] | None = None,
+    offset: Shaped[ArrayLike, "*features"] | None = None,
     *,
     eps: float = 1e-5,
     axis: int | Sequence[int] = -1,
-) -> jax.Array:
+) -> Shaped[Array, "*shape"]:
     """Normalize each example over its features: ``(x - mean) / sqrt(variance + eps) * scale + offset``.
 
     Args:
@@ -216,12 +217,12 @@ def layer_norm(
 
 
 def rms_norm(
-    x: ArrayLike,
-    scale: ArrayLike | None = None,
+    x: Shaped[ArrayLike, "*shape"],
+    scale: Shaped[ArrayLike, " ..."] | None = None,
     *,
     eps: float = 1e-6,
     axis: int | Sequence[int] = -1,
-) -> jax.Array:
+) -> Shaped[Array, "*shape"]:
     """Divide each example by the root mean square of its features: ``x / sqrt(mean(x**2) + eps) * scale``.
 
     Args:

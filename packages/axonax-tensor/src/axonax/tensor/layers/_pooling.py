@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Array, Shaped
 
 from axonax.tensor.layers._arrays import Sizes, per_axis
 from axonax.tensor.layers._windows import Padding, Pairs, Windows
@@ -20,13 +21,13 @@ Combine = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def max_pool(
-    x: ArrayLike,
+    x: Shaped[ArrayLike, " batch *spatial channels"],
     *,
     window: Sizes,
     strides: Sizes | None = None,
     padding: Padding = "valid",
     dilation: Sizes = 1,
-) -> jax.Array:
+) -> Shaped[Array, " batch *positions channels"]:
     """The largest value in each window.
 
     Args:
@@ -55,13 +56,13 @@ def max_pool(
 
 
 def min_pool(
-    x: ArrayLike,
+    x: Shaped[ArrayLike, " batch *spatial channels"],
     *,
     window: Sizes,
     strides: Sizes | None = None,
     padding: Padding = "valid",
     dilation: Sizes = 1,
-) -> jax.Array:
+) -> Shaped[Array, " batch *positions channels"]:
     """The smallest value in each window; all else as in `max_pool`, padding being ``inf``.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Array, Shaped
 
 from axonax.tensor._moments import narrowed, widened
 from axonax.tensor.layers._arrays import per_axis
@@ -12,14 +13,14 @@ from axonax.tensor.layers._scaling import checked_axes, wide_along
 
 
 def local_response_norm(
-    x: ArrayLike,
+    x: Shaped[ArrayLike, "*shape"],
     *,
     size: int = 5,
     alpha: float = 1e-4,
     beta: float = 0.75,
     k: float = 1.0,
     axis: int = -1,
-) -> jax.Array:
+) -> Shaped[Array, "*shape"]:
     """``x / (k + alpha / size * sum(x**2 over size neighbouring channels)) ** beta``.
 
     Args:
@@ -52,7 +53,9 @@ def local_response_norm(
     return narrowed(wide * (k + alpha / size * jnp.asarray(total)) ** -beta, x)
 
 
-def weight_norm(kernel: ArrayLike, scale: ArrayLike, *, axis: int = -1) -> jax.Array:
+def weight_norm(
+    kernel: Shaped[ArrayLike, "*shape"], scale: Shaped[ArrayLike, " units"], *, axis: int = -1
+) -> Shaped[Array, "*shape"]:
     """``scale * kernel / |kernel|``, the norm over all axes but ``axis``: direction and length apart.
 
     Args:
@@ -80,8 +83,13 @@ def weight_norm(kernel: ArrayLike, scale: ArrayLike, *, axis: int = -1) -> jax.A
 
 
 def spectral_norm(
-    kernel: ArrayLike, u: ArrayLike, *, train: bool = False, steps: int = 1, eps: float = 1e-12
-) -> tuple[jax.Array, jax.Array]:
+    kernel: Shaped[ArrayLike, "*inputs units"],
+    u: Shaped[ArrayLike, " units"],
+    *,
+    train: bool = False,
+    steps: int = 1,
+    eps: float = 1e-12,
+) -> tuple[Shaped[Array, "*inputs units"], Shaped[Array, " units"]]:
     """``kernel`` divided by its largest singular value, which power iteration finds over many calls.
 
     Args:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Array, Shaped
 
 
-def flatten(x: ArrayLike) -> jax.Array:
+def flatten(x: Shaped[ArrayLike, " batch *rest"]) -> Shaped[Array, "batch features"]:
     """All axes but the first become one.
 
     Args:

@@ -1,0 +1,34 @@
+"""The shapes in each signature: those of every case in the table, and of what it gives."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import jax
+import numpy as np
+import pytest
+from beartype import BeartypeConf, beartype
+from jaxtyping import TypeCheckError, jaxtyped
+
+from axonax.tensor import layers
+from ops.table import OPS
+
+CHECKER = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float to a reader
+# What is handed on from JAX has JAX's own annotations.
+ANNOTATED = [row for row in OPS if row.area in ("layers", "losses")]
+
+
+@pytest.mark.parametrize("row", ANNOTATED, ids=lambda row: row.name)
+def test_every_case_has_the_shapes_of_the_signature(row):
+    signature = inspect.signature(row.op)
+    assert re.search(r"\[Array(Like)?, ", str(signature.return_annotation)), "the result's shape"
+    checked = jaxtyped(row.op, typechecker=CHECKER)
+    for one in row.cases:
+        jax.eval_shape(one.bind(checked), *one.cast(np.float32))
+
+
+def test_another_shape_is_caught():
+    checked = jaxtyped(layers.dense, typechecker=CHECKER)
+    with pytest.raises(TypeCheckError, match="kernel"):
+        jax.eval_shape(checked, np.ones((2, 3)), np.ones((4, 5)))
