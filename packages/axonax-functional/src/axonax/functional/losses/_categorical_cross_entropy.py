@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from axonax.functional import _classes, _examples
-from axonax.functional.losses import _logarithms, _reduction
+from axonax.functional.losses import _logarithms, _reduction, _softmax_cross_entropy
 
 _WHO = "categorical_cross_entropy"
 
@@ -71,90 +70,74 @@ def categorical_cross_entropy(
     _classes.require_in_range(classes, y_true, where, ignore_index)
     y_true, y_pred = jnp.asarray(y_true), jnp.asarray(y_pred)
     dtype = _examples.floating_dtype(_WHO, y_true, y_pred)
-    log_p = _log_probabilities(classes, y_pred, kept, _examples.computing_dtype(dtype), from_logits)
-    class_weights = (
-        None if class_weights is None else _classes.class_weights(_WHO, class_weights, log_p.scores)
-    )
+    scores = _scores(classes, y_pred, kept, _examples.computing_dtype(dtype), from_logits)
+    scale = None if class_weights is None else _classes.class_weights(_WHO, class_weights, scores.array)
     if classes.sparse:
-        values, shares = _of_indices(classes, y_true, log_p, class_weights)
+        values, shares = _of_indices(_classes.labels(classes, y_true), scores, scale, label_smoothing)
     else:
-        targets = jnp.moveaxis(y_true, classes.axis, -1).astype(log_p.scores.dtype)
+        targets = jnp.moveaxis(y_true, classes.axis, -1).astype(scores.array.dtype)
         targets = targets if kept is None else jnp.where(kept[..., None], targets, 0)
-        values, shares = _of_distributions(targets, log_p, class_weights)
-    if label_smoothing > 0:
-        values = (1 - label_smoothing) * values + label_smoothing * _of_uniform(log_p, class_weights)
+        values = _of_distributions(targets, scores, scale, label_smoothing)
+        shares = None if scale is None else jnp.sum(targets * scale, axis=-1)
     return _reduction.reduce(
         _WHO, values, reduction=reduction, weights=weights, kept=kept, dtype=dtype, shares=shares
     )
 
 
-class _LogProbabilities(NamedTuple):
-    """``log(scores) - normalizer[..., None]``, formed only for the classes that are asked for."""
+class _Scores(NamedTuple):
+    """Logits, or probabilities that are raised to ``floor``; ``(B, ..., K)``."""
 
-    scores: jax.Array
-    normalizer: jax.Array
-    log: Callable[[jax.Array], jax.Array]
+    array: jax.Array
+    floor: float | None
 
 
-def _log_probabilities(
+def _scores(
     classes: _classes.Classes, y_pred: jax.Array, kept: jax.Array | None, dtype: Any, from_logits: bool
-) -> _LogProbabilities:
+) -> _Scores:
     scores = jnp.moveaxis(y_pred, classes.axis, -1)
-    floor = float(_examples.limits(scores.dtype).tiny)
+    floor = None if from_logits else float(_examples.limits(scores.dtype).tiny)
     scores = scores.astype(dtype)
     if kept is not None:
         # Replaced before the logarithm, a NaN in a masked example reaches neither value nor gradient.
         scores = jnp.where(kept[..., None], scores, 1)
-    if not from_logits:
-        return _LogProbabilities(
-            scores, jnp.zeros(classes.shape, dtype), lambda p: _logarithms.floored(p, floor)
-        )
-    shifted = _logarithms.shifted(scores)
-    return _LogProbabilities(shifted, _logarithms.sum_exp(shifted), lambda logits: logits)
+    return _Scores(scores, floor)
 
 
 def _of_indices(
-    classes: _classes.Classes,
-    y_true: jax.Array,
-    log_p: _LogProbabilities,
-    class_weights: jax.Array | None,
+    labels: jax.Array, scores: _Scores, class_weights: jax.Array | None, smoothing: float
 ) -> tuple[jax.Array, jax.Array | None]:
-    """The unsmoothed values, NaN where an index is out of range, and the shares in the mean."""
-    labels = _classes.labels(classes, y_true)
-    valid = (labels >= 0) & (labels < classes.count)
+    """The values, NaN where an index is out of range, and the shares in the mean."""
+    count = scores.array.shape[-1]
+    valid = (labels >= 0) & (labels < count)
     index = jnp.where(valid, labels, 0)
-    picked = jnp.take_along_axis(log_p.scores, index[..., None], axis=-1)[..., 0]
-    values = jnp.where(valid, log_p.normalizer - log_p.log(picked), jnp.nan)
-    if class_weights is None:
-        return values, None
-    shares = class_weights.ravel()[index]
-    # 0 * inf is NaN: a class without weight adds nothing, even if it is masked.
-    return shares * jnp.where((shares == 0) & jnp.isinf(values), 0, values), shares
+    shares = None if class_weights is None else class_weights.ravel()[index]
+    if smoothing > 0:
+        targets = jax.nn.one_hot(index, count, dtype=scores.array.dtype)
+        values = _of_distributions(targets, scores, class_weights, smoothing)
+    else:
+        values = _at(index, scores)
+        if shares is not None:
+            # 0 * inf is NaN: a class without weight adds nothing, even if it is masked.
+            values = shares * jnp.where((shares == 0) & jnp.isinf(values), 0, values)
+    return jnp.where(valid, values, jnp.nan), shares
+
+
+def _at(index: jax.Array, scores: _Scores) -> jax.Array:
+    if scores.floor is None:
+        return _softmax_cross_entropy.of_indices(scores.array, index)
+    return -_logarithms.floored(_softmax_cross_entropy.at(scores.array, index), scores.floor)
 
 
 def _of_distributions(
-    targets: jax.Array, log_p: _LogProbabilities, class_weights: jax.Array | None
-) -> tuple[jax.Array, jax.Array | None]:
-    """The unsmoothed values and the shares in the mean, from one number a class."""
-    if class_weights is None:
-        return _expectation(targets, log_p), None
-    targets = targets * class_weights
-    return _expectation(targets, log_p), jnp.sum(targets, axis=-1)
-
-
-def _of_uniform(log_p: _LogProbabilities, class_weights: jax.Array | None) -> jax.Array:
-    """The values against targets of ``1 / K``, K being the number of classes that are not masked."""
-    allowed = log_p.scores > -jnp.inf
-    shares = allowed.astype(log_p.scores.dtype)
-    count = jnp.sum(shares, axis=-1)
+    targets: jax.Array, scores: _Scores, class_weights: jax.Array | None, smoothing: float
+) -> jax.Array:
+    """The values from one number a class; the smoothing is shared by the classes that are not masked."""
+    if smoothing > 0:
+        allowed = scores.array > -jnp.inf
+        share = smoothing / jnp.sum(allowed, axis=-1, keepdims=True).astype(targets.dtype)
+        targets = targets * (1 - smoothing) + jnp.where(allowed, share, 0)
     if class_weights is not None:
-        shares = shares * class_weights
-    logs = jnp.where(allowed, log_p.log(log_p.scores), 0)
-    return (jnp.sum(shares, axis=-1) * log_p.normalizer - jnp.sum(shares * logs, axis=-1)) / count
-
-
-def _expectation(targets: jax.Array, log_p: _LogProbabilities) -> jax.Array:
-    """``-sum_c targets_c * log p_c``, in which 0 times -inf is 0."""
-    logs = log_p.log(log_p.scores)
-    finite = jnp.where((targets == 0) & (logs == -jnp.inf), 0, logs)
-    return jnp.sum(targets, axis=-1) * log_p.normalizer - jnp.sum(targets * finite, axis=-1)
+        targets = targets * class_weights
+    if scores.floor is None:
+        return _softmax_cross_entropy.of_distributions(scores.array, targets)
+    return -jnp.sum(targets * _logarithms.floored(scores.array, scores.floor), axis=-1)

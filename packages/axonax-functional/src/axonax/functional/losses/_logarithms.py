@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
@@ -9,15 +11,22 @@ from axonax.functional import _examples
 from axonax.functional.losses import _reduction
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
 def floored(probabilities: jax.Array, floor: float) -> jax.Array:
     """``log(max(p, floor))`` with the slope ``1 / max(p, floor, 2**-100)``.
 
     The slope goes on below the floor, where a confidently wrong prediction needs it; its bound leaves room
     for weights and loss scales, whose overflow would come out of a softmax as NaN.
     """
-    bounded = jnp.log(_reduction.clip(probabilities, max(floor, 2.0**-100), jnp.inf))
-    value = jnp.log(jnp.maximum(probabilities, floor))
-    return bounded + jax.lax.stop_gradient(value - bounded)
+    return jnp.log(jnp.maximum(probabilities, floor))
+
+
+@floored.defjvp
+def _floored_jvp(
+    floor: float, primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    bounded = _reduction.clip(primals[0], max(floor, 2.0**-100), jnp.inf)
+    return floored(primals[0], floor), tangents[0] / bounded
 
 
 def shifted(logits: jax.Array) -> jax.Array:
