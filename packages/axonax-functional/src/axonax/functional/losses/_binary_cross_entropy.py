@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Shaped
 
 from axonax.functional import _examples
 from axonax.functional.losses import _reduction
@@ -14,17 +16,17 @@ _WHO = "binary_cross_entropy"
 
 
 def binary_cross_entropy(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Shaped[ArrayLike, "*shape"],
+    y_pred: Shaped[ArrayLike, "*shape"],
     *,
     from_logits: bool = False,
-    positive_weight: Any = 1,
-    negative_weight: Any = 1,
+    positive_weight: Shaped[ArrayLike, " ..."] = 1,
+    negative_weight: Shaped[ArrayLike, " ..."] = 1,
     label_smoothing: float = 0.0,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Binary cross-entropy of each example.
 
     ``l_i = mean_j [-positive_weight * y_ij * log p_ij - negative_weight * (1 - y_ij) * log(1 - p_ij)]`` over

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Shaped
 
 from axonax.functional import _classes, _examples
 from axonax.functional.losses import _logarithms, _reduction, _softmax_cross_entropy
@@ -14,19 +16,19 @@ _WHO = "categorical_cross_entropy"
 
 
 def categorical_cross_entropy(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Shaped[ArrayLike, " ..."],
+    y_pred: Shaped[ArrayLike, " ..."],
     *,
     from_logits: bool = False,
     sparse: bool | None = None,
-    class_weights: Any = None,
+    class_weights: Shaped[ArrayLike, " classes"] | None = None,
     label_smoothing: float = 0.0,
     ignore_index: int | None = None,
     axis: int = -1,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Cross-entropy of each example.
 
     ``l_i = -sum_c class_weights_c * y_ic * log p_ic`` with ``p = y_pred``, or ``softmax(y_pred)`` with

@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Integer, Shaped
 
 from axonax.functional import _examples
 from axonax.functional.losses import _logarithms, _reduction
@@ -14,17 +16,17 @@ _WHO = "connectionist_temporal_classification"
 
 
 def connectionist_temporal_classification(
-    y_true: Any,
-    y_pred: Any,
+    y_true: tuple[Integer[ArrayLike, " batch"], Integer[ArrayLike, "batch labels"]],
+    y_pred: Shaped[ArrayLike, "batch steps classes"],
     *,
     blank: int = 0,
     from_logits: bool = False,
-    input_lengths: Any = None,
+    input_lengths: Integer[ArrayLike, " batch"] | None = None,
     zero_infinity: bool = False,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Negative log-likelihood of the labels, summed over all their alignments with the time steps.
 
     ``l_i = -log sum_a prod_t p_i(a_t | t)`` over the paths ``a`` that give the labels once repetitions are

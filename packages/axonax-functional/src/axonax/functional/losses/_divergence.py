@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Shaped
 
 from axonax.functional import _examples
 from axonax.functional.losses import _logarithms, _reduction
 
 
 def kl_divergence(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Shaped[ArrayLike, "*batch classes"],
+    y_pred: Shaped[ArrayLike, "*batch classes"],
     *,
     log_target: bool = False,
     from_logits: bool = False,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Kullback-Leibler divergence of the predicted distribution from the true one.
 
     ``l_i = sum_c y_ic (log y_ic - log p_ic)`` over the last dimension, with ``p = y_pred``, or
@@ -61,8 +60,13 @@ def kl_divergence(
 
 
 def js_divergence(
-    y_true: Any, y_pred: Any, *, reduction: str = "none", weights: Any = None, where: Any = None
-) -> jax.Array:
+    y_true: Shaped[ArrayLike, "*batch classes"],
+    y_pred: Shaped[ArrayLike, "*batch classes"],
+    *,
+    reduction: str = "none",
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Jensen-Shannon divergence of two distributions: symmetric, at most ``log 2``.
 
     ``l_i = sum_c [y_ic log(y_ic / m_ic) + p_ic log(p_ic / m_ic)] / 2`` over the last dimension, with

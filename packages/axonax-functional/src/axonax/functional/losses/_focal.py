@@ -7,6 +7,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Integer, Shaped
 
 from axonax.functional import _classes, _examples
 from axonax.functional.losses import _logarithms, _reduction
@@ -14,17 +16,17 @@ from axonax.tensor import names
 
 
 def focal(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Shaped[ArrayLike, " ..."],
+    y_pred: Shaped[ArrayLike, " ..."],
     *,
     kind: str | None = None,
     gamma: float = 2.0,
-    alpha: Any = None,
+    alpha: Shaped[ArrayLike, " ..."] | None = None,
     from_logits: bool = False,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Focal loss: cross-entropy in which examples that are right already count little.
 
     - binary: ``l_i = mean_j [-alpha y_ij (1 - p_ij)^gamma log p_ij - (1 - alpha) (1 - y_ij) p_ij^gamma
@@ -140,15 +142,15 @@ _KINDS: dict[str, Callable[..., jax.Array]] = {"binary": _binary, "categorical":
 
 
 def poly(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Integer[ArrayLike, "*batch"] | Shaped[ArrayLike, "*batch classes"],
+    y_pred: Shaped[ArrayLike, "*batch classes"],
     *,
     epsilon: float = 2.0,
     from_logits: bool = False,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""PolyLoss: cross-entropy with another first coefficient of its series in ``1 - p``.
 
     ``l_i = -sum_c y_ic log p_ic + epsilon (1 - sum_c y_ic p_ic)`` with ``p = y_pred``, or

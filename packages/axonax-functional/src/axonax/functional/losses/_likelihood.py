@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Shaped
 
 from axonax.functional import _examples
 from axonax.functional.losses import _reduction
 
 
 def gaussian_nll(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Shaped[ArrayLike, "*shape"],
+    y_pred: tuple[Shaped[ArrayLike, "*shape"], Shaped[ArrayLike, "*shape"]],
     *,
     full: bool = False,
     eps: float = 1e-6,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Negative log-likelihood of a Gaussian whose mean and variance are predicted.
 
     ``l_i = mean_j [log v_ij + (y_true_ij - mean_ij)^2 / v_ij] / 2`` over the last dimension, with
@@ -60,15 +60,15 @@ def gaussian_nll(
 
 
 def poisson(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Shaped[ArrayLike, "*shape"],
+    y_pred: Shaped[ArrayLike, "*shape"],
     *,
     from_log: bool = False,
     eps: float = 1e-7,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Negative log-likelihood of a Poisson distribution whose rate is predicted, up to a constant.
 
     ``l_i = mean_j [y_pred_ij - y_true_ij log(y_pred_ij + eps)]`` over the last dimension; with one dimension,
@@ -103,8 +103,13 @@ def poisson(
 
 
 def gaussian_kl(
-    y_true: Any, y_pred: Any, *, reduction: str = "none", weights: Any = None, where: Any = None
-) -> jax.Array:
+    y_true: tuple[Shaped[ArrayLike, "*batch features"], Shaped[ArrayLike, "*batch features"]] | None,
+    y_pred: tuple[Shaped[ArrayLike, "*batch features"], Shaped[ArrayLike, "*batch features"]],
+    *,
+    reduction: str = "none",
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Kullback-Leibler divergence of Gaussians with independent coordinates: the term of an ELBO.
 
     ``l_i = sum_j [(exp(s_ij) + (mean_ij - m_ij)^2) exp(-t_ij) - 1 - s_ij + t_ij] / 2`` over the last

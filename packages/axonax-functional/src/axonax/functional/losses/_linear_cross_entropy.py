@@ -7,6 +7,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Integer, Shaped
 
 from axonax.functional import _classes, _examples
 from axonax.functional.losses import _reduction
@@ -15,18 +17,22 @@ from axonax.functional.losses._categorical_cross_entropy import categorical_cros
 _WHO = "linear_cross_entropy"
 _ELEMENTS = 2**22
 
+_Features = Shaped[ArrayLike, "*batch features"]
+_Kernel = Shaped[ArrayLike, "features classes"]
+_Projection = tuple[_Features, _Kernel] | tuple[_Features, _Kernel, Shaped[ArrayLike, " classes"]]
+
 
 def linear_cross_entropy(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Integer[ArrayLike, "*batch"],
+    y_pred: _Projection,
     *,
     label_smoothing: float = 0.0,
     ignore_index: int | None = None,
     chunk_size: int | None = None,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""`categorical_cross_entropy` of ``features @ kernel + bias``, in chunks of examples.
 
     The logits of one chunk are in memory at a time, and are computed again on the way back.

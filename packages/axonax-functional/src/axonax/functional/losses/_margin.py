@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Shaped
 
 from axonax.functional import _classes, _examples
 from axonax.functional.losses import _reduction
 
 
 def hinge(
-    y_true: Any, y_pred: Any, *, reduction: str = "none", weights: Any = None, where: Any = None
-) -> jax.Array:
+    y_true: Shaped[ArrayLike, "*shape"],
+    y_pred: Shaped[ArrayLike, "*shape"],
+    *,
+    reduction: str = "none",
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Hinge loss of each example.
 
     ``l_i = mean_j max(0, 1 - y_true_ij y_pred_ij)`` over the last dimension; with one dimension, that of the
@@ -42,8 +47,13 @@ def hinge(
 
 
 def squared_hinge(
-    y_true: Any, y_pred: Any, *, reduction: str = "none", weights: Any = None, where: Any = None
-) -> jax.Array:
+    y_true: Shaped[ArrayLike, "*shape"],
+    y_pred: Shaped[ArrayLike, "*shape"],
+    *,
+    reduction: str = "none",
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Squared hinge loss of each example.
 
     ``l_i = mean_j max(0, 1 - y_true_ij y_pred_ij)^2`` over the last dimension; with one dimension, that of
@@ -72,15 +82,15 @@ def squared_hinge(
 
 
 def categorical_hinge(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Shaped[ArrayLike, " ..."],
+    y_pred: Shaped[ArrayLike, " ..."],
     *,
     sparse: bool | None = None,
     axis: int = -1,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Hinge loss of one class out of several.
 
     ``l_i = max(0, 1 + max_c (1 - y_ic) p_ic - sum_c y_ic p_ic)``, as in Axon and Keras: the true class takes
@@ -122,8 +132,13 @@ def categorical_hinge(
 
 
 def soft_margin(
-    y_true: Any, y_pred: Any, *, reduction: str = "none", weights: Any = None, where: Any = None
-) -> jax.Array:
+    y_true: Shaped[ArrayLike, "*shape"],
+    y_pred: Shaped[ArrayLike, "*shape"],
+    *,
+    reduction: str = "none",
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Soft margin (two-class logistic) loss of each example.
 
     ``l_i = sum_j log(1 + exp(-y_true_ij y_pred_ij))`` over the last dimension, a sum as in Axon (PyTorch
@@ -152,14 +167,14 @@ def soft_margin(
 
 
 def multilabel_soft_margin(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Shaped[ArrayLike, "*batch classes"],
+    y_pred: Shaped[ArrayLike, "*batch classes"],
     *,
-    class_weights: Any = None,
+    class_weights: Shaped[ArrayLike, " classes"] | None = None,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Logistic loss of labels that each may hold, from logits.
 
     ``l_i = mean_c class_weights_c [y_ic log(1 + exp(-x_ic)) + (1 - y_ic) log(1 + exp(x_ic))]`` over the last
@@ -193,14 +208,14 @@ def multilabel_soft_margin(
 
 
 def margin_ranking(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Shaped[ArrayLike, "*shape"],
+    y_pred: tuple[Shaped[ArrayLike, "*shape"], Shaped[ArrayLike, "*shape"]],
     *,
     margin: float = 0.0,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Margin ranking loss: which of two scores shall be larger, and by how much.
 
     ``l_i = mean_j max(0, margin - y_true_ij (first_ij - second_ij))`` over the last dimension; with one
@@ -232,14 +247,14 @@ def margin_ranking(
 
 
 def hinge_embedding(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Shaped[ArrayLike, "*shape"],
+    y_pred: Shaped[ArrayLike, "*shape"],
     *,
     margin: float = 1.0,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Hinge loss of distances: small for pairs that belong together, beyond a margin for others.
 
     ``l_i = mean_j [y_pred_ij if y_true_ij = 1 else max(0, margin - y_pred_ij)]`` over the last dimension;

@@ -6,23 +6,25 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Shaped
 
 from axonax.functional import _examples
 from axonax.functional.losses import _reduction
 
 
 def tversky(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Shaped[ArrayLike, "*shape"],
+    y_pred: Shaped[ArrayLike, "*shape"],
     *,
     alpha: float = 0.5,
     beta: float = 0.5,
     smooth: float = 1.0,
     axis: int | tuple[int, ...] = -1,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Tversky loss: the overlap of two sets, with a price for each kind of error.
 
     ``l_i = 1 - (TP + smooth) / (TP + alpha FP + beta FN + smooth)``, 0 where that is 0 over 0, with
@@ -64,15 +66,15 @@ def tversky(
 
 
 def dice(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Shaped[ArrayLike, "*shape"],
+    y_pred: Shaped[ArrayLike, "*shape"],
     *,
     smooth: float = 1.0,
     axis: int | tuple[int, ...] = -1,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Dice loss: one less the overlap of two sets.
 
     ``l_i = 1 - (2 sum y p + smooth) / (sum y + sum p + smooth)`` over ``axis``, 0 where that is 0 over 0.
@@ -103,15 +105,15 @@ def dice(
 
 
 def iou(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Shaped[ArrayLike, "*shape"],
+    y_pred: Shaped[ArrayLike, "*shape"],
     *,
     smooth: float = 1.0,
     axis: int | tuple[int, ...] = -1,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Jaccard loss: one less intersection over union.
 
     ``l_i = 1 - (sum y p + smooth) / (sum y + sum p - sum y p + smooth)`` over ``axis``, 0 where that is 0

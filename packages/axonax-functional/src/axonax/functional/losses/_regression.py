@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Shaped
 
 from axonax.functional import _examples
 from axonax.functional.losses import _reduction
 
 
 def mean_squared_error(
-    y_true: Any, y_pred: Any, *, reduction: str = "none", weights: Any = None, where: Any = None
-) -> jax.Array:
+    y_true: Shaped[ArrayLike, "*shape"],
+    y_pred: Shaped[ArrayLike, "*shape"],
+    *,
+    reduction: str = "none",
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Mean squared error of each example.
 
     ``l_i = mean_j (y_pred_ij - y_true_ij)^2`` over the last dimension; with one dimension, that of the
@@ -42,8 +46,13 @@ def mean_squared_error(
 
 
 def mean_absolute_error(
-    y_true: Any, y_pred: Any, *, reduction: str = "none", weights: Any = None, where: Any = None
-) -> jax.Array:
+    y_true: Shaped[ArrayLike, "*shape"],
+    y_pred: Shaped[ArrayLike, "*shape"],
+    *,
+    reduction: str = "none",
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Mean absolute error of each example.
 
     ``l_i = mean_j |y_pred_ij - y_true_ij|`` over the last dimension; with one dimension, that of the
@@ -72,14 +81,14 @@ def mean_absolute_error(
 
 
 def mean_absolute_percentage_error(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Shaped[ArrayLike, "*shape"],
+    y_pred: Shaped[ArrayLike, "*shape"],
     *,
     eps: float = 1e-7,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Mean absolute error of each example in percent of the targets.
 
     ``l_i = 100 mean_j |y_pred_ij - y_true_ij| / max(|y_true_ij|, eps)`` over the last dimension; with one
@@ -111,8 +120,13 @@ def mean_absolute_percentage_error(
 
 
 def mean_squared_logarithmic_error(
-    y_true: Any, y_pred: Any, *, reduction: str = "none", weights: Any = None, where: Any = None
-) -> jax.Array:
+    y_true: Shaped[ArrayLike, "*shape"],
+    y_pred: Shaped[ArrayLike, "*shape"],
+    *,
+    reduction: str = "none",
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Mean squared difference of the logarithms of each example.
 
     ``l_i = mean_j (log(1 + y_pred_ij) - log(1 + y_true_ij))^2`` over the last dimension; with one dimension,

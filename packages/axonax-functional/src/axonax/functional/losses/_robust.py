@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Shaped
 
 from axonax.functional import _examples
 from axonax.functional.losses import _reduction
 
 
 def huber(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Shaped[ArrayLike, "*shape"],
+    y_pred: Shaped[ArrayLike, "*shape"],
     *,
     delta: float = 1.0,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Huber loss: squared for small errors, linear for large ones.
 
     ``l_i = mean_j h(y_pred_ij - y_true_ij)`` over the last dimension, with ``h(d) = d^2 / 2`` where
@@ -56,8 +57,13 @@ def huber(
 
 
 def log_cosh(
-    y_true: Any, y_pred: Any, *, reduction: str = "none", weights: Any = None, where: Any = None
-) -> jax.Array:
+    y_true: Shaped[ArrayLike, "*shape"],
+    y_pred: Shaped[ArrayLike, "*shape"],
+    *,
+    reduction: str = "none",
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Logarithm of the hyperbolic cosine of the errors.
 
     ``l_i = mean_j log cosh(y_pred_ij - y_true_ij)`` over the last dimension, about ``d^2 / 2`` for small
@@ -101,14 +107,14 @@ def _log_cosh_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tupl
 
 
 def quantile(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Shaped[ArrayLike, "*shape"],
+    y_pred: Shaped[ArrayLike, "*shape"],
     *,
     quantile: float = 0.5,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Quantile (pinball) loss, least where ``y_pred`` is a quantile of the targets.
 
     ``l_i = mean_j max(q d_ij, (q - 1) d_ij)`` over the last dimension, with ``d = y_true - y_pred``; with one

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Integer, Shaped
 
 from axonax.functional import _classes, _examples
 from axonax.functional.losses import _logarithms, _reduction
 
 
 def cosine_similarity(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Shaped[ArrayLike, "*shape"],
+    y_pred: Shaped[ArrayLike, "*shape"],
     *,
     axis: int = -1,
     eps: float = 0.0,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""The negative cosine of the angle between targets and predictions: -1 where they agree.
 
     ``l_i = -sum_j y_ij p_ij / (max(|y_i|, eps) max(|p_i|, eps))`` over ``axis``; 0 with gradient 0 where one
@@ -77,15 +77,19 @@ def _scaled(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 
 def triplet_margin(
-    y_true: Any,
-    y_pred: Any,
+    y_true: None,
+    y_pred: tuple[
+        Shaped[ArrayLike, "*batch features"],
+        Shaped[ArrayLike, "*batch features"],
+        Shaped[ArrayLike, "*batch features"],
+    ],
     *,
     margin: float = 1.0,
     swap: bool = False,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Triplet loss: the positive shall be nearer to the anchor than the negative, by a margin.
 
     ``l_i = max(0, |a_i - p_i| - |a_i - n_i| + margin)``; with ``swap``, ``|p_i - n_i|`` takes the place of
@@ -126,14 +130,14 @@ def triplet_margin(
 
 
 def contrastive(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Shaped[ArrayLike, "*batch"],
+    y_pred: tuple[Shaped[ArrayLike, "*batch features"], Shaped[ArrayLike, "*batch features"]],
     *,
     margin: float = 1.0,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Contrastive loss of pairs: together near each other, others apart by a margin.
 
     ``l_i = y_i d_i^2 + (1 - y_i) max(0, margin - d_i)^2`` with ``d_i = |first_i - second_i|``.
@@ -177,15 +181,15 @@ def contrastive(
 
 
 def info_nce(
-    y_true: Any,
-    y_pred: Any,
+    y_true: Integer[ArrayLike, " batch"] | None,
+    y_pred: tuple[Shaped[ArrayLike, "batch features"], Shaped[ArrayLike, "keys features"]],
     *,
     temperature: float = 0.1,
     normalize: bool = True,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""InfoNCE: each query shall find its key among those of the whole batch.
 
     ``l_i = -log softmax_j(s_ij / temperature)[y_i]`` with ``s_ij`` the cosine of query ``i`` and key ``j``,

@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Shaped
 
 from axonax.functional import _examples
 from axonax.functional.losses import _logarithms, _reduction
@@ -13,13 +15,13 @@ from axonax.functional.losses import _logarithms, _reduction
 
 def z_loss(
     y_true: Any,
-    y_pred: Any,
+    y_pred: Shaped[ArrayLike, "*batch classes"],
     *,
     coefficient: float = 1e-4,
     reduction: str = "none",
-    weights: Any = None,
-    where: Any = None,
-) -> jax.Array:
+    weights: Shaped[ArrayLike, " ..."] | None = None,
+    where: Bool[ArrayLike, " ..."] | None = None,
+) -> Float[Array, " ..."]:
     r"""Penalty of unnormalized logits, to add to a cross-entropy.
 
     ``l_i = coefficient (log sum_c exp y_pred_ic)^2``.
