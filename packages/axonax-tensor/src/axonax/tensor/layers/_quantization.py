@@ -97,9 +97,7 @@ def dequantize(kernel: QuantizedKernel) -> Float[Array, "*layers inputs units"]:
     [[-128.0], [30.0]]
     """
     _check("dequantize", kernel)
-    scale = jnp.asarray(kernel.scale)
-    values = _in_groups(_unpacked(kernel), scale.shape[-2]).astype(scale.dtype)
-    return jnp.reshape(values * scale[..., None, :], kernel.shape)
+    return _restored(kernel, jnp.asarray(kernel.scale).dtype)
 
 
 def quantized_dense(
@@ -133,8 +131,8 @@ def quantized_dense(
     wide = jnp.promote_types(x.dtype, jnp.float32)
     axes = (((x.ndim - 1,), (0,)), ((), ()))
     if kernel.scale.shape[-2] > 1:
-        weights = dequantize(kernel).astype(wide)
-        return finished(jax.lax.dot_general(x.astype(wide), weights, axes), bias, x.dtype)
+        total = jax.lax.dot_general(x.astype(wide), _restored(kernel, wide), axes)
+        return finished(total, bias, x.dtype)
     # Whole numbers up to 128 are exact in every float dtype.
     weights = _unpacked(kernel).astype(x.dtype)
     total = jax.lax.dot_general(x, weights, axes, preferred_element_type=wide)
@@ -175,6 +173,13 @@ def _unpacked(kernel: QuantizedKernel) -> Array:
     if _PER_BYTE[kernel.bits] == 1:
         return values
     return jnp.reshape(jnp.stack([(values << 4) >> 4, values >> 4], -2), kernel.shape)
+
+
+def _restored(kernel: QuantizedKernel, dtype: jnp.dtype) -> Array:
+    """The kernel in a float dtype."""
+    scale = jnp.asarray(kernel.scale, dtype)
+    values = _in_groups(_unpacked(kernel), scale.shape[-2]).astype(dtype)
+    return jnp.reshape(values * scale[..., None, :], kernel.shape)
 
 
 def _check(op: str, kernel: QuantizedKernel) -> None:
