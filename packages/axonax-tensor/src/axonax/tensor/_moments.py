@@ -1,8 +1,8 @@
-"""Mean and variance as every normalization here takes them: float32 at least, in two passes."""
+"""Mean and variance as every normalization here takes them: float32 at least, and safe far from zero."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -11,11 +11,13 @@ from jax.typing import ArrayLike
 
 
 class Moments(NamedTuple):
-    """Statistics whose axes stay with size 1, and ``x - mean``, more exact than from a rounded mean."""
+    """Statistics of ``x`` whose axes stay with size 1; the mean is ``shift + slip``."""
 
-    mean: jax.Array
+    shift: jax.Array
+    """a number near the mean, constant to the gradient"""
+    slip: jax.Array
+    """the mean of ``x - shift``"""
     variance: jax.Array
-    centered: jax.Array
 
 
 def widened(x: ArrayLike) -> jax.Array:
@@ -33,23 +35,31 @@ def narrowed(y: jax.Array, x: ArrayLike) -> jax.Array:
 def moments(x: jax.Array, axis: int | Sequence[int], where: ArrayLike | None = None) -> Moments:
     """Mean and population variance along ``axis``.
 
-    ``E[x**2] - E[x]**2`` would cancel for data far from zero. Where a mask allows nothing, mean and variance
-    are 0, with gradient 0.
+    ``E[x**2] - E[x]**2`` would cancel for data far from zero; about one of the elements it does not. Where a
+    mask allows nothing, mean and variance are 0, with gradient 0.
     """
     if where is None:
-        mean = jnp.mean(x, axis, keepdims=True)
-        centered = x - mean
-        # A mean of large numbers is off by some of their rounding; the mean of what is left is not.
-        slip = jax.lax.stop_gradient(jnp.mean(centered, axis, keepdims=True))
-        centered = centered - slip
-        return Moments(mean + slip, jnp.mean(jnp.square(centered), axis, keepdims=True), centered)
+        return about(x, first(x, axis), lambda values: jnp.mean(values, axis, keepdims=True))
     mask = jnp.broadcast_to(jnp.asarray(where, bool), x.shape)
     count = jnp.maximum(jnp.sum(mask, axis, keepdims=True, dtype=x.dtype), 1)
 
     def masked_mean(values: jax.Array) -> jax.Array:
         return jnp.sum(jnp.where(mask, values, 0), axis, keepdims=True) / count
 
-    mean = masked_mean(x)
-    slip = jax.lax.stop_gradient(masked_mean(x - mean))
-    centered = x - mean - slip
-    return Moments(mean + slip, masked_mean(jnp.square(centered)), centered)
+    return about(x, masked_mean(x), masked_mean)
+
+
+def first(x: jax.Array, axis: int | Sequence[int]) -> jax.Array:
+    """The first element along ``axis``, whose axes stay with size 1; 0 where there is none."""
+    axes = {each % x.ndim for each in ((axis,) if isinstance(axis, int) else axis)}
+    if any(not x.shape[each] for each in axes):
+        return jnp.zeros([1 if each in axes else size for each, size in enumerate(x.shape)], x.dtype)
+    return x[tuple(slice(0, 1) if each in axes else slice(None) for each in range(x.ndim))]
+
+
+def about(x: jax.Array, shift: jax.Array, mean: Callable[[jax.Array], jax.Array]) -> Moments:
+    """The moments by way of those about ``shift``, which changes nothing but the rounding."""
+    shift = jax.lax.stop_gradient(shift)
+    apart = x - shift
+    slip = mean(apart)
+    return Moments(shift, slip, jnp.maximum(mean(jnp.square(apart)) - jnp.square(slip), 0))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -25,8 +28,7 @@ def softmax(x: ArrayLike, *, axis: Axis = -1, where: ArrayLike | None = None) ->
     >>> softmax(jnp.zeros(3), where=jnp.array([True, True, False])).tolist()
     [0.5, 0.5, 0.0]
     """
-    powers = jnp.exp(_shifted(x, axis, where))
-    return narrowed(powers / _total(powers, axis), x)
+    return narrowed(_shares(_allowed(x, where), axis), x)
 
 
 def softmin(x: ArrayLike, *, axis: Axis = -1, where: ArrayLike | None = None) -> jax.Array:
@@ -52,8 +54,7 @@ def log_softmax(x: ArrayLike, *, axis: Axis = -1, where: ArrayLike | None = None
     >>> log_softmax(jnp.array([0.0, -jnp.inf])).tolist()
     [0.0, -inf]
     """
-    shifted = _shifted(x, axis, where)
-    return narrowed(shifted - jnp.log(_total(jnp.exp(shifted), axis)), x)
+    return narrowed(_log_shares(_allowed(x, where), axis)[0], x)
 
 
 def logsumexp(
@@ -84,7 +85,7 @@ def logsumexp(
 def standardize(
     x: ArrayLike, *, axis: Axis = -1, eps: float = 1e-5, where: ArrayLike | None = None
 ) -> jax.Array:
-    """``(x - mean) / sqrt(variance + eps)`` along ``axis``, the variance in two passes.
+    """``(x - mean) / sqrt(variance + eps)`` along ``axis``, safe for data far from zero.
 
     Args:
         x: any shape.
@@ -99,33 +100,57 @@ def standardize(
     [-1.0, 1.0]
     """
     x = jnp.asarray(x)
-    found = moments(widened(x), axis, where)
-    return narrowed(found.centered * jax.lax.rsqrt(found.variance + eps), x)
+    wide = widened(x)
+    found = moments(wide, axis, where)
+    return narrowed((wide - found.shift - found.slip) * jax.lax.rsqrt(found.variance + eps), x)
 
 
 def _allowed(x: ArrayLike, where: ArrayLike | None) -> jax.Array:
-    """``x`` with ``-inf`` where it must not count; the selection cuts the gradient there as well."""
+    """``x`` in float32 at least, with ``-inf`` where it must not count."""
     wide = widened(x)
-    keep = wide != -jnp.inf
-    if where is not None:
-        keep &= jnp.asarray(where, bool)
-    return jnp.where(keep, wide, -jnp.inf)
+    return wide if where is None else jnp.where(jnp.asarray(where, bool), wide, -jnp.inf)
 
 
 def _top(x: jax.Array, axis: Axis) -> jax.Array:
-    """The largest entry, a constant to the gradient; 0 in a row of ``-inf`` keeps differences defined."""
-    top = jax.lax.stop_gradient(jnp.max(x, axis, keepdims=True, initial=-jnp.inf))
-    return jnp.where(top == -jnp.inf, 0, top)
-
-
-def _shifted(x: ArrayLike, axis: Axis, where: ArrayLike | None) -> jax.Array:
-    allowed = _allowed(x, where)
-    return allowed - _top(allowed, axis)
+    """The largest entry, a constant to the gradient; finite in a row of ``-inf``, so that differences are."""
+    lowest = jnp.finfo(x.dtype).min
+    return jax.lax.stop_gradient(jnp.max(x, axis, keepdims=True, initial=lowest))
 
 
 def _total(powers: jax.Array, axis: Axis) -> jax.Array:
-    total = jnp.sum(powers, axis, keepdims=True)
-    return jnp.where(total == 0, 1, total)
+    """The sum, which is 1 at least unless nothing is allowed."""
+    # A selection in place of the maximum would end the fused loop of a CPU.
+    return jnp.maximum(jnp.sum(powers, axis, keepdims=True), jnp.finfo(powers.dtype).tiny)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _shares(x: jax.Array, axis: Axis) -> jax.Array:
+    powers = jnp.exp(x - _top(x, axis))
+    return powers / _total(powers, axis)
+
+
+@_shares.defjvp
+def _shares_jvp(axis: Axis, primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+    ((x,), (dx,)) = primals, tangents
+    y = _shares(x, axis)
+    return y, y * (dx - jnp.sum(y * dx, axis, keepdims=True))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _log_shares(x: jax.Array, axis: Axis) -> tuple[jax.Array, jax.Array]:
+    """The logarithms, and 1 or, for rows with nothing allowed, 0."""
+    top = _top(x, axis)
+    shifted = x - top
+    allowed = (top > jnp.finfo(x.dtype).min).astype(x.dtype)
+    return shifted - jnp.log(_total(jnp.exp(shifted), axis)), allowed
+
+
+@_log_shares.defjvp
+def _log_shares_jvp(axis: Axis, primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+    ((x,), (dx,)) = primals, tangents
+    y, allowed = _log_shares(x, axis)
+    dy = allowed * (dx - jnp.sum(jnp.exp(y) * dx, axis, keepdims=True))
+    return (y, allowed), (dy, jnp.zeros_like(allowed))
 
 
 log_sumexp = logsumexp

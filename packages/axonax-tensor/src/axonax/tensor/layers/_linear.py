@@ -171,11 +171,11 @@ def embedding(
     if kernel.ndim != 2 or not jnp.issubdtype(kernel.dtype, jnp.floating):
         came = f"{kernel.dtype.name} {kernel.shape}"
         raise ValueError(f"embedding: kernel must be floats (vocabulary, size), got {came}")
-    valid = (indices >= 0) & (indices < kernel.shape[0])
     if not kernel.shape[0]:
         return jnp.full((*indices.shape, kernel.shape[1]), jnp.nan, kernel.dtype)
-    rows = kernel.at[jnp.where(valid, indices, 0)].get(mode="promise_in_bounds")
-    return jnp.where(valid[..., None], rows, jnp.nan)
+    # A negative index would count from the end.
+    beyond = jnp.where(indices < 0, kernel.shape[0], indices)
+    return kernel.at[beyond].get(mode="fill", fill_value=jnp.nan)
 
 
 def tied_logits(

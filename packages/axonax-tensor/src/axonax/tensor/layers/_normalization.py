@@ -9,8 +9,17 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Shaped
 
-from axonax.tensor._moments import moments, widened
-from axonax.tensor.layers._scaling import check_options, checked_axes, moved, over, scaled, wide_along
+from axonax.tensor._moments import about, first, moments, narrowed, widened
+from axonax.tensor.layers._scaling import (
+    by_row,
+    check_options,
+    checked_axes,
+    moved,
+    normalized,
+    over,
+    scaled,
+    wide_along,
+)
 
 
 def batch_norm(
@@ -70,11 +79,10 @@ def batch_norm(
     mask = None if where is None else over("batch_norm", where, wide.shape)
     others = tuple(each for each in range(wide.ndim) if each not in channel)
     found = moments(wide, others, mask)
-    y = found.centered * jax.lax.rsqrt(found.variance + eps)
     share = 1 - momentum if mask is None else jnp.where(jnp.any(mask), 1 - momentum, 0.0)
     return (
-        scaled(y, x, scale, offset, channel),
-        moved(mean, found.mean, share),
+        narrowed(normalized(wide, found, eps, scale, offset, channel), x),
+        moved(mean, found.shift + found.slip, share),
         moved(var, found.variance, share),
     )
 
@@ -131,11 +139,12 @@ def instance_norm(
     if mean is not None and var is not None and not train:
         return batch_norm(x, mean, var, scale, offset, eps=eps, axis=axis)
     found = moments(wide, others)
-    y = scaled(found.centered * jax.lax.rsqrt(found.variance + eps), x, scale, offset, channel)
+    y = narrowed(normalized(wide, found, eps, scale, offset, channel), x)
     if mean is None or var is None:
         return y, None, None
     share = 1 - momentum
-    return y, moved(mean, jnp.mean(found.mean, 0), share), moved(var, jnp.mean(found.variance, 0), share)
+    own = found.shift + found.slip
+    return y, moved(mean, jnp.mean(own, 0), share), moved(var, jnp.mean(found.variance, 0), share)
 
 
 def group_norm(
@@ -175,11 +184,21 @@ def group_norm(
         raise ValueError(f"group_norm: input must be (batch, ..., channels), got {shape} with axis {axis}")
     if groups < 1 or shape[channel] % groups:
         raise ValueError(f"group_norm: groups must divide {shape[channel]} channels, got {groups}")
-    split = (*shape[:channel], groups, shape[channel] // groups, *shape[channel + 1 :])
-    others = tuple(each for each in range(1, len(split)) if each != channel)
-    found = moments(widened(x).reshape(split), others)
-    y = (found.centered * jax.lax.rsqrt(found.variance + eps)).reshape(shape)
-    return scaled(y, x, scale, offset, (channel,))
+    wide = widened(x)
+    size = shape[channel] // groups
+    spatial = tuple(each for each in range(1, wide.ndim) if each != channel)
+
+    def spread(values: jax.Array) -> jax.Array:
+        return jnp.repeat(values, size, channel, total_repeat_length=shape[channel])
+
+    def mean(values: jax.Array) -> jax.Array:
+        # Sums by channel serve the gradient of the scale as well.
+        by_channel = jnp.mean(values, spatial, keepdims=True)
+        split = (*by_channel.shape[:channel], groups, size, *by_channel.shape[channel + 1 :])
+        return spread(jnp.mean(by_channel.reshape(split), channel + 1))
+
+    shift = spread(jax.lax.slice_in_dim(first(wide, spatial), 0, None, size, channel))
+    return narrowed(normalized(wide, about(wide, shift, mean), eps, scale, offset, (channel,)), x)
 
 
 def layer_norm(
@@ -212,8 +231,8 @@ def layer_norm(
     """
     check_options("layer_norm", eps)
     features = checked_axes("layer_norm", jnp.shape(x), axis, {"scale": scale, "offset": offset})
-    found = moments(widened(x), features)
-    return scaled(found.centered * jax.lax.rsqrt(found.variance + eps), x, scale, offset, features)
+    y = by_row(widened(x), None if scale is None else widened(scale), eps, features)
+    return scaled(y, x, None, offset, features)
 
 
 def rms_norm(

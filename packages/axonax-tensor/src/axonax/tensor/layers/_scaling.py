@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from axonax.tensor._moments import narrowed, widened
+from axonax.tensor._moments import Moments, moments, narrowed, widened
 from axonax.tensor.layers._arrays import along
 
 
@@ -21,6 +23,63 @@ def scaled(
     if offset is not None:
         y = y + wide_along(offset, y.ndim, axes)
     return narrowed(y, x)
+
+
+def normalized(
+    x: jax.Array,
+    found: Moments,
+    eps: float,
+    scale: ArrayLike | None,
+    offset: ArrayLike | None,
+    axes: tuple[int, ...],
+) -> jax.Array:
+    """``(x - mean) / sqrt(variance + eps) * scale + offset`` as one product and one sum an element.
+
+    For a ``scale`` that is as small as the statistics are.
+    """
+    factor = jax.lax.rsqrt(found.variance + eps)
+    if scale is not None:
+        factor = factor * wide_along(scale, x.ndim, axes)
+    start = -found.slip * factor
+    if offset is not None:
+        start = start + wide_along(offset, x.ndim, axes)
+    return (x - found.shift) * factor + start
+
+
+def by_row(x: jax.Array, scale: jax.Array | None, eps: float, axes: tuple[int, ...]) -> jax.Array:
+    """``(x - mean) / sqrt(variance + eps) * scale`` for a ``scale`` along the axes of the statistics."""
+    last = tuple(range(x.ndim - len(axes), x.ndim))
+    rows = jnp.moveaxis(x, axes, last)
+    flat = rows.reshape(*rows.shape[: last[0]], -1)
+    ones = jnp.ones(flat.shape[-1:], x.dtype) if scale is None else scale.reshape(-1)
+    y, _, _ = _rows(flat, ones.astype(x.dtype), eps)
+    return jnp.moveaxis(y.reshape(rows.shape), last, axes)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _rows(x: jax.Array, scale: jax.Array, eps: float) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The scaled result, the result without the scale, and the inverse deviation."""
+    found = moments(x, -1)
+    inverse = jax.lax.rsqrt(found.variance + eps)
+    y = (x - found.shift - found.slip) * inverse
+    return y * along(scale, x.ndim), y, inverse
+
+
+@_rows.defjvp
+def _rows_jvp(eps: float, primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
+    # By itself JAX would keep every step of the way; and an outer product turns into a product with a vector
+    # when it is transposed, where a broadcast turns into a copy and a sum.
+    (x, scale), (dx, dscale) = primals, tangents
+    scaled, y, inverse = _rows(x, scale, eps)
+    mean = inverse * jnp.mean(dx, -1, keepdims=True)
+    slope = inverse * jnp.mean(y * dx, -1, keepdims=True)
+    dscaled = inverse * (dx * along(scale, x.ndim)) - _outer(mean, scale)
+    dscaled = dscaled + y * (along(dscale, x.ndim) - _outer(slope, scale))
+    return (scaled, y, inverse), (dscaled, inverse * dx - mean - y * slope, -inverse * slope)
+
+
+def _outer(column: jax.Array, row: jax.Array) -> jax.Array:
+    return jax.lax.dot_general(column[..., 0], row, (((), ()), ((), ())))
 
 
 def wide_along(values: ArrayLike, ndim: int, axes: tuple[int, ...]) -> jax.Array:

@@ -1,0 +1,132 @@
+"""Each op beside the best of JAX by hand, Optax, Flax and Keras: forward, and forward with backward.
+
+    python benchmarks/ops.py --only conv --rounds 30 --out benchmarks/results/ops.md
+
+All contenders of a case run in turn within one process, so that a slow minute of the machine slows all of
+them; the best round counts. ``ratio`` is the best rival's time over ours: 1 is level, more is faster. Gradients
+are those of all arrays of floats, and contenders must agree on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import pathlib
+import platform
+import time
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ops_cases import linear
+from ops_cases.case import Case
+
+SECONDS = 0.05
+"""how long one measurement runs at least"""
+MODULES = (linear,)
+
+
+def programs(call: Callable[..., Any], arrays: tuple[Any, ...]) -> tuple[Callable, Callable]:
+    """A call, compiled, and the call with what it pulls back from fixed cotangents to all arrays of floats."""
+    floats = [i for i, each in enumerate(arrays) if jnp.issubdtype(each.dtype, jnp.floating)]
+    cotangents = jax.tree.map(cotangent, jax.eval_shape(call, *arrays))
+
+    @jax.jit
+    def both(cotangents: Any, *arrays: Any) -> Any:
+        def moved(*values: Any) -> Any:
+            filled = list(arrays)
+            for index, each in zip(floats, values, strict=True):
+                filled[index] = each
+            return call(*filled)
+
+        result, pull = jax.vjp(moved, *(arrays[i] for i in floats))
+        return result, pull(cotangents)
+
+    return jax.jit(call), functools.partial(both, cotangents)
+
+
+def cotangent(leaf: Any) -> Any:
+    """What is pulled back to the arrays; nothing from integers."""
+    if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+        return np.zeros(leaf.shape, jax.dtypes.float0)
+    return jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape).astype(leaf.dtype)
+
+
+def timer(program: Callable, arrays: tuple[Any, ...]) -> Callable[[], float]:
+    """A function that measures the seconds of one call."""
+    jax.block_until_ready(program(*arrays))
+    start = time.perf_counter()
+    jax.block_until_ready(program(*arrays))
+    count = max(int(SECONDS / (time.perf_counter() - start + 1e-9)), 1)
+
+    def measure() -> float:
+        start = time.perf_counter()
+        for _ in range(count):
+            result = program(*arrays)
+        jax.block_until_ready(result)
+        return (time.perf_counter() - start) / count
+
+    return measure
+
+
+def agree(name: str, mine: Any, other: Any) -> None:
+    """Raise unless two contenders give the same."""
+    for one, two in zip(jax.tree.leaves(mine), jax.tree.leaves(other), strict=True):
+        scale = float(np.abs(two).max(initial=1e-9))
+        np.testing.assert_allclose(one, two, rtol=1e-3, atol=2e-3 * scale, err_msg=name)
+
+
+def measured(case: Case, rounds: int) -> list[str]:
+    """Two rows of the table: forward, and forward with backward."""
+    arrays = jax.device_put(case.arrays)
+    contenders = {"Axonax": case.ours, **case.rivals}
+    compiled = {name: programs(call, arrays) for name, call in contenders.items()}
+    rows = []
+    for number, what in enumerate(("forward", "with backward")):
+        first = compiled["Axonax"][number](*arrays)
+        for name in case.rivals:
+            agree(f"{case.name}: {name}", first, compiled[name][number](*arrays))
+        timers = {name: timer(pair[number], arrays) for name, pair in compiled.items()}
+        best = dict.fromkeys(timers, float("inf"))
+        for _ in range(rounds):
+            best = {name: min(best[name], measure()) for name, measure in timers.items()}
+        mine = best.pop("Axonax")
+        rivals = ", ".join(f"{name} {seconds * 1e3:.3g}" for name, seconds in best.items())
+        ratio = min(best.values()) / mine
+        rows.append(f"| {case.name} | {what} | {mine * 1e3:.3g} | {rivals} | {ratio:.2f} |")
+        print(rows[-1], flush=True)
+    jax.clear_caches()
+    return rows
+
+
+def main() -> None:
+    """Measure and print the table; keep it with ``--out``."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--only", default="", help="cases whose names hold this")
+    parser.add_argument("--out", type=pathlib.Path, help="a file for the table")
+    options = parser.parse_args()
+    cases = [case for module in MODULES for case in module.CASES if options.only in case.name]
+    lines = [
+        "# Ops against the best of JAX by hand, Optax, Flax and Keras\n",
+        f"{platform.machine()}, {os.cpu_count()} cores, {jax.devices()[0].device_kind}; Python "
+        f"{platform.python_version()}, JAX {jax.__version__}; contenders in turn within one process, best of "
+        f"{options.rounds} rounds; milliseconds; ratio: the best rival's time over ours.\n",
+        "| case | | ours | rivals | ratio |\n|---|---|---|---|---|",
+    ]
+    print(lines[-1])
+    for case in cases:
+        lines += measured(case, options.rounds)
+    if options.out:
+        options.out.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
