@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import jax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Shaped
 
 from axonax.tensor.layers._arrays import Sizes, accumulator, check_bias, finished, per_axis, together
+from axonax.tensor.layers._lowering import Convolution, convolve
 from axonax.tensor.layers._windows import Padding, Windows
 
-_LAYOUTS = {
-    1: ("NWC", "WIO", "NWC"),
-    2: ("NHWC", "HWIO", "NHWC"),
-    3: ("NDHWC", "DHWIO", "NDHWC"),
-}
+_MOST_AXES = 3
 
 
 def conv(
@@ -57,7 +53,7 @@ def conv(
     """
     x, kernel = together(x, kernel)
     axes = x.ndim - 2
-    if axes not in _LAYOUTS or kernel.ndim != x.ndim:
+    if not 1 <= axes <= _MOST_AXES or kernel.ndim != x.ndim:
         raise ValueError(
             "conv: input must be (batch, *spatial, in) and kernel (*window, in / groups, out) with 1 to 3 "
             f"spatial axes, got input {x.shape} and kernel {kernel.shape}"
@@ -72,19 +68,17 @@ def conv(
         dilation=per_axis("conv", "kernel_dilation", kernel_dilation, axes),
         input_dilation=per_axis("conv", "input_dilation", input_dilation, axes),
     )
+    how = Convolution(
+        strides=windows.strides,
+        pads=windows.pads(padding),
+        input_dilation=windows.input_dilation,
+        kernel_dilation=windows.dilation,
+        groups=groups,
+        batch_groups=batch_groups,
+    )
     # XLA may sum half precision as such, and older JAX cannot differentiate preferred_element_type.
     wide = accumulator(x.dtype) or x.dtype
-    total = jax.lax.conv_general_dilated(
-        x.astype(wide),
-        kernel.astype(wide),
-        windows.strides,
-        windows.pads(padding),
-        lhs_dilation=windows.input_dilation,
-        rhs_dilation=windows.dilation,
-        dimension_numbers=_LAYOUTS[axes],
-        feature_group_count=groups,
-        batch_group_count=batch_groups,
-    )
+    total = convolve(x.astype(wide), kernel.astype(wide), how)
     return finished(total, bias, x.dtype)
 
 
