@@ -16,8 +16,6 @@ from axonax.tensor import layers
 from ops.table import OPS
 
 CHECKER = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float to a reader
-# What is handed on from JAX has JAX's own annotations.
-ANNOTATED = [row for row in OPS if row.area in ("layers", "losses")]
 
 
 def result_of(op) -> str:
@@ -27,7 +25,7 @@ def result_of(op) -> str:
     return annotation if record is None else " ".join(field.type for field in dataclasses.fields(record))
 
 
-@pytest.mark.parametrize("row", ANNOTATED, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", OPS, ids=lambda row: row.name)
 def test_every_case_has_the_shapes_of_the_signature(row):
     assert re.search(r"\[Array(Like)?, ", result_of(row.op)), "the result's shape"
     checked = jaxtyped(row.op, typechecker=CHECKER)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Array, Shaped
 
 from axonax.tensor._moments import narrowed, widened
 from axonax.tensor.activations import _smooth
 
 
-def glu(x: ArrayLike, *, axis: int = -1) -> jax.Array:
+def glu(x: Shaped[ArrayLike, "*shape"], *, axis: int = -1) -> Shaped[Array, " ..."]:
     """``a * sigmoid(b)``, where ``a`` and ``b`` are the halves of ``x`` along ``axis``.
 
     Args:
@@ -29,7 +30,7 @@ def glu(x: ArrayLike, *, axis: int = -1) -> jax.Array:
     return narrowed(a * jax.nn.sigmoid(b), x)
 
 
-def swiglu(x: ArrayLike, *, axis: int = -1) -> jax.Array:
+def swiglu(x: Shaped[ArrayLike, "*shape"], *, axis: int = -1) -> Shaped[Array, " ..."]:
     """``silu(a) * b``, where ``a`` and ``b`` are the halves of ``x`` along ``axis``.
 
     Args:
@@ -48,7 +49,9 @@ def swiglu(x: ArrayLike, *, axis: int = -1) -> jax.Array:
     return narrowed(jax.nn.silu(a) * b, x)
 
 
-def geglu(x: ArrayLike, *, axis: int = -1, approximate: bool = False) -> jax.Array:
+def geglu(
+    x: Shaped[ArrayLike, "*shape"], *, axis: int = -1, approximate: bool = False
+) -> Shaped[Array, " ..."]:
     """``gelu(a) * b``, where ``a`` and ``b`` are the halves of ``x`` along ``axis``.
 
     Args:
@@ -68,7 +71,7 @@ def geglu(x: ArrayLike, *, axis: int = -1, approximate: bool = False) -> jax.Arr
     return narrowed(_smooth.gelu(a, approximate=approximate) * b, x)
 
 
-def reglu(x: ArrayLike, *, axis: int = -1) -> jax.Array:
+def reglu(x: Shaped[ArrayLike, "*shape"], *, axis: int = -1) -> Shaped[Array, " ..."]:
     """``relu(a) * b``, where ``a`` and ``b`` are the halves of ``x`` along ``axis``.
 
     Args:

@@ -8,13 +8,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Array, Shaped
 
 from axonax.tensor._moments import moments, narrowed, widened
 
 Axis = int | tuple[int, ...]
 
 
-def softmax(x: ArrayLike, *, axis: Axis = -1, where: ArrayLike | None = None) -> jax.Array:
+def softmax(
+    x: Shaped[ArrayLike, "*shape"], *, axis: Axis = -1, where: Shaped[ArrayLike, " ..."] | None = None
+) -> Shaped[Array, "*shape"]:
     """``exp(x) / sum(exp(x))`` along ``axis``.
 
     Args:
@@ -31,7 +34,9 @@ def softmax(x: ArrayLike, *, axis: Axis = -1, where: ArrayLike | None = None) ->
     return narrowed(_shares(_allowed(x, where), axis), x)
 
 
-def softmin(x: ArrayLike, *, axis: Axis = -1, where: ArrayLike | None = None) -> jax.Array:
+def softmin(
+    x: Shaped[ArrayLike, "*shape"], *, axis: Axis = -1, where: Shaped[ArrayLike, " ..."] | None = None
+) -> Shaped[Array, "*shape"]:
     """``exp(-x) / sum(exp(-x))`` along ``axis``: the `softmax` of ``-x``, with its options.
 
     >>> softmin(jnp.array([0.0, jnp.inf])).tolist()
@@ -40,7 +45,9 @@ def softmin(x: ArrayLike, *, axis: Axis = -1, where: ArrayLike | None = None) ->
     return softmax(-jnp.asarray(x), axis=axis, where=where)
 
 
-def log_softmax(x: ArrayLike, *, axis: Axis = -1, where: ArrayLike | None = None) -> jax.Array:
+def log_softmax(
+    x: Shaped[ArrayLike, "*shape"], *, axis: Axis = -1, where: Shaped[ArrayLike, " ..."] | None = None
+) -> Shaped[Array, "*shape"]:
     """``x - log(sum(exp(x)))`` along ``axis``.
 
     Args:
@@ -58,8 +65,12 @@ def log_softmax(x: ArrayLike, *, axis: Axis = -1, where: ArrayLike | None = None
 
 
 def logsumexp(
-    x: ArrayLike, *, axis: Axis = -1, where: ArrayLike | None = None, keepdims: bool = False
-) -> jax.Array:
+    x: Shaped[ArrayLike, "*shape"],
+    *,
+    axis: Axis = -1,
+    where: Shaped[ArrayLike, " ..."] | None = None,
+    keepdims: bool = False,
+) -> Shaped[Array, " ..."]:
     """``log(sum(exp(x)))`` along ``axis``; also called ``log_sumexp``.
 
     Args:
@@ -83,8 +94,12 @@ def logsumexp(
 
 
 def standardize(
-    x: ArrayLike, *, axis: Axis = -1, eps: float = 1e-5, where: ArrayLike | None = None
-) -> jax.Array:
+    x: Shaped[ArrayLike, "*shape"],
+    *,
+    axis: Axis = -1,
+    eps: float = 1e-5,
+    where: Shaped[ArrayLike, " ..."] | None = None,
+) -> Shaped[Array, "*shape"]:
     """``(x - mean) / sqrt(variance + eps)`` along ``axis``, safe for data far from zero.
 
     Args:

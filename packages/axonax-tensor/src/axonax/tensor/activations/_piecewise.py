@@ -5,11 +5,12 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Array, Shaped
 
 from axonax.tensor._moments import narrowed, widened
 
 
-def linear(x: ArrayLike) -> jax.Array:
+def linear(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     """``x`` itself.
 
     >>> linear(jnp.array([-1.0, 2.0])).tolist()
@@ -18,7 +19,7 @@ def linear(x: ArrayLike) -> jax.Array:
     return jnp.asarray(x)
 
 
-def relu(x: ArrayLike) -> jax.Array:
+def relu(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     """``max(x, 0)``; the gradient at 0 is 0.
 
     >>> relu(jnp.array([-1.0, 2.0])).tolist()
@@ -27,7 +28,7 @@ def relu(x: ArrayLike) -> jax.Array:
     return jax.nn.relu(x)
 
 
-def relu6(x: ArrayLike) -> jax.Array:
+def relu6(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     """``min(max(x, 0), 6)``.
 
     >>> relu6(jnp.array([-1.0, 2.0, 8.0])).tolist()
@@ -36,7 +37,9 @@ def relu6(x: ArrayLike) -> jax.Array:
     return jax.nn.relu6(x)
 
 
-def leaky_relu(x: ArrayLike, *, negative_slope: ArrayLike = 0.01) -> jax.Array:
+def leaky_relu(
+    x: Shaped[ArrayLike, "*shape"], *, negative_slope: Shaped[ArrayLike, " ..."] = 0.01
+) -> Shaped[Array, "*shape"]:
     """``x`` where it is positive, else ``negative_slope * x``.
 
     >>> leaky_relu(jnp.array([-2.0, 2.0]), negative_slope=0.5).tolist()
@@ -45,7 +48,7 @@ def leaky_relu(x: ArrayLike, *, negative_slope: ArrayLike = 0.01) -> jax.Array:
     return jax.nn.leaky_relu(x, negative_slope)
 
 
-def hard_tanh(x: ArrayLike) -> jax.Array:
+def hard_tanh(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     """``min(max(x, -1), 1)``.
 
     >>> hard_tanh(jnp.array([-2.0, 0.5])).tolist()
@@ -54,7 +57,7 @@ def hard_tanh(x: ArrayLike) -> jax.Array:
     return jax.nn.hard_tanh(x)
 
 
-def hard_sigmoid(x: ArrayLike) -> jax.Array:
+def hard_sigmoid(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     """``relu6(x + 3) / 6``, a piecewise linear sigmoid.
 
     >>> hard_sigmoid(jnp.array([-3.0, 0.0, 3.0])).tolist()
@@ -63,7 +66,7 @@ def hard_sigmoid(x: ArrayLike) -> jax.Array:
     return jax.nn.hard_sigmoid(x)
 
 
-def hard_silu(x: ArrayLike) -> jax.Array:
+def hard_silu(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     """``x * hard_sigmoid(x)``; also called ``hard_swish``.
 
     Source: Howard et al., Searching for MobileNetV3 (2019), section 5.2.
@@ -74,7 +77,7 @@ def hard_silu(x: ArrayLike) -> jax.Array:
     return jax.nn.hard_silu(x)
 
 
-def sparse_plus(x: ArrayLike) -> jax.Array:
+def sparse_plus(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     """``0`` below -1, ``(x + 1)**2 / 4`` up to 1, then ``x``: a softplus that reaches zero.
 
     >>> sparse_plus(jnp.array([-2.0, 0.0, 2.0])).tolist()
@@ -83,7 +86,7 @@ def sparse_plus(x: ArrayLike) -> jax.Array:
     return jax.nn.sparse_plus(x)
 
 
-def sparse_sigmoid(x: ArrayLike) -> jax.Array:
+def sparse_sigmoid(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     """``min(max(x + 1, 0), 2) / 2``, the derivative of `sparse_plus`.
 
     >>> sparse_sigmoid(jnp.array([-2.0, 0.0, 2.0])).tolist()
@@ -92,7 +95,9 @@ def sparse_sigmoid(x: ArrayLike) -> jax.Array:
     return jax.nn.sparse_sigmoid(x)
 
 
-def hard_shrink(x: ArrayLike, *, threshold: ArrayLike = 0.5) -> jax.Array:
+def hard_shrink(
+    x: Shaped[ArrayLike, "*shape"], *, threshold: Shaped[ArrayLike, " ..."] = 0.5
+) -> Shaped[Array, "*shape"]:
     """``x`` where ``|x| > threshold``, else 0.
 
     Raises:
@@ -106,7 +111,9 @@ def hard_shrink(x: ArrayLike, *, threshold: ArrayLike = 0.5) -> jax.Array:
     return narrowed(jnp.where(jnp.abs(wide) <= threshold, 0, wide), x)
 
 
-def soft_shrink(x: ArrayLike, *, threshold: ArrayLike = 0.5) -> jax.Array:
+def soft_shrink(
+    x: Shaped[ArrayLike, "*shape"], *, threshold: Shaped[ArrayLike, " ..."] = 0.5
+) -> Shaped[Array, "*shape"]:
     """``x`` moved by ``threshold`` towards 0, and 0 where ``|x| <= threshold``.
 
     Raises:
@@ -122,7 +129,12 @@ def soft_shrink(x: ArrayLike, *, threshold: ArrayLike = 0.5) -> jax.Array:
     return narrowed(jnp.where(wide > threshold, wide - threshold, below), x)
 
 
-def threshold(x: ArrayLike, *, threshold: ArrayLike = 0.0, value: ArrayLike = 0.0) -> jax.Array:
+def threshold(
+    x: Shaped[ArrayLike, "*shape"],
+    *,
+    threshold: Shaped[ArrayLike, " ..."] = 0.0,
+    value: Shaped[ArrayLike, " ..."] = 0.0,
+) -> Shaped[Array, "*shape"]:
     """``x`` where it is above ``threshold``, else ``value``.
 
     >>> threshold(jnp.array([-1.0, 2.0]), threshold=1.0, value=-5.0).tolist()
@@ -132,7 +144,7 @@ def threshold(x: ArrayLike, *, threshold: ArrayLike = 0.0, value: ArrayLike = 0.
     return narrowed(jnp.where(wide <= threshold, value, wide), x)
 
 
-def prelu(x: ArrayLike, alpha: ArrayLike = 0.25) -> jax.Array:
+def prelu(x: Shaped[ArrayLike, "*shape"], alpha: Shaped[ArrayLike, " ..."] = 0.25) -> Shaped[Array, "*shape"]:
     """``x`` where it is positive, else ``alpha * x``: a `leaky_relu` whose slope is learned.
 
     Args:

@@ -8,12 +8,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Array, Shaped
 
 from axonax.tensor._moments import narrowed, widened
 from axonax.tensor.activations import _normalized
 
 
-def sparsemax(x: ArrayLike, *, axis: int | tuple[int, ...] = -1, where: ArrayLike | None = None) -> jax.Array:
+def sparsemax(
+    x: Shaped[ArrayLike, "*shape"],
+    *,
+    axis: int | tuple[int, ...] = -1,
+    where: Shaped[ArrayLike, " ..."] | None = None,
+) -> Shaped[Array, "*shape"]:
     """The point of the simplex nearest to ``x``: ``max(x - t, 0)`` with ``t`` such that the sum is 1.
 
     Args:
@@ -44,14 +50,14 @@ def sparsemax(x: ArrayLike, *, axis: int | tuple[int, ...] = -1, where: ArrayLik
 
 
 def gumbel_softmax(
-    x: ArrayLike,
+    x: Shaped[ArrayLike, "*shape"],
     *,
     key: Any = None,
     temperature: ArrayLike = 1.0,
     hard: bool = False,
     axis: int = -1,
-    where: ArrayLike | None = None,
-) -> jax.Array:
+    where: Shaped[ArrayLike, " ..."] | None = None,
+) -> Shaped[Array, "*shape"]:
     """``softmax((x + noise) / temperature)``: a differentiable sample from the classes of ``softmax(x)``.
 
     Args:

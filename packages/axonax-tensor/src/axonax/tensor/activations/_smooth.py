@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Array, Shaped
 
 from axonax.tensor._moments import narrowed, widened
 
 
-def exp(x: ArrayLike) -> jax.Array:
+def exp(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     """``e**x``.
 
     >>> exp(jnp.array([0.0])).tolist()
@@ -21,7 +22,7 @@ def exp(x: ArrayLike) -> jax.Array:
     return jnp.exp(x)
 
 
-def sigmoid(x: ArrayLike) -> jax.Array:
+def sigmoid(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     """``1 / (1 + exp(-x))``.
 
     >>> sigmoid(jnp.array([0.0])).tolist()
@@ -30,7 +31,7 @@ def sigmoid(x: ArrayLike) -> jax.Array:
     return narrowed(jax.nn.sigmoid(widened(x)), x)
 
 
-def log_sigmoid(x: ArrayLike) -> jax.Array:
+def log_sigmoid(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     """``log(sigmoid(x))``, finite where the sigmoid underflows.
 
     >>> log_sigmoid(jnp.array([-200.0])).tolist()
@@ -39,7 +40,7 @@ def log_sigmoid(x: ArrayLike) -> jax.Array:
     return jax.nn.log_sigmoid(x)
 
 
-def tanh(x: ArrayLike) -> jax.Array:
+def tanh(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     """The hyperbolic tangent.
 
     >>> tanh(jnp.array([0.0])).tolist()
@@ -48,7 +49,7 @@ def tanh(x: ArrayLike) -> jax.Array:
     return jnp.tanh(x)
 
 
-def softplus(x: ArrayLike) -> jax.Array:
+def softplus(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     """``log(1 + exp(x))``, without overflow.
 
     >>> softplus(jnp.array([200.0])).tolist()
@@ -57,7 +58,7 @@ def softplus(x: ArrayLike) -> jax.Array:
     return jax.nn.softplus(x)
 
 
-def softsign(x: ArrayLike) -> jax.Array:
+def softsign(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     """``x / (1 + |x|)``.
 
     >>> softsign(jnp.array([-1.0, 3.0])).tolist()
@@ -66,7 +67,9 @@ def softsign(x: ArrayLike) -> jax.Array:
     return jax.nn.soft_sign(x)
 
 
-def squareplus(x: ArrayLike, *, b: ArrayLike = 4.0) -> jax.Array:
+def squareplus(
+    x: Shaped[ArrayLike, "*shape"], *, b: Shaped[ArrayLike, " ..."] = 4.0
+) -> Shaped[Array, "*shape"]:
     """``(x + sqrt(x**2 + b)) / 2``, a softplus without exponentials.
 
     Source: Barron, Squareplus (2021).
@@ -83,7 +86,7 @@ def squareplus(x: ArrayLike, *, b: ArrayLike = 4.0) -> jax.Array:
     return narrowed(result, x)
 
 
-def silu(x: ArrayLike) -> jax.Array:
+def silu(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     """``x * sigmoid(x)``; also called ``swish``.
 
     Source: Elfwing et al., Sigmoid-Weighted Linear Units (2017), equation 4.
@@ -94,7 +97,7 @@ def silu(x: ArrayLike) -> jax.Array:
     return narrowed(jax.nn.silu(widened(x)), x)
 
 
-def mish(x: ArrayLike) -> jax.Array:
+def mish(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     """``x * tanh(softplus(x))``.
 
     Source: Misra, Mish (2019).
@@ -105,7 +108,7 @@ def mish(x: ArrayLike) -> jax.Array:
     return jax.nn.mish(x)
 
 
-def gelu(x: ArrayLike, *, approximate: bool = False) -> jax.Array:
+def gelu(x: Shaped[ArrayLike, "*shape"], *, approximate: bool = False) -> Shaped[Array, "*shape"]:
     """``x * P(X <= x)`` for a standard normal ``X``.
 
     Args:
@@ -130,7 +133,7 @@ def gelu(x: ArrayLike, *, approximate: bool = False) -> jax.Array:
     return narrowed(result, x)
 
 
-def quick_gelu(x: ArrayLike) -> jax.Array:
+def quick_gelu(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     """``x * sigmoid(1.702 * x)``, an approximation of `gelu` that is off by up to 0.02.
 
     Source: Hendrycks and Gimpel, Gaussian Error Linear Units (2016), section 2.
@@ -142,7 +145,7 @@ def quick_gelu(x: ArrayLike) -> jax.Array:
     return narrowed(wide * jax.nn.sigmoid(1.702 * wide), x)
 
 
-def tanh_shrink(x: ArrayLike) -> jax.Array:
+def tanh_shrink(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     """``x - tanh(x)``, without the cancellation near 0.
 
     >>> tanh_shrink(jnp.array([0.0])).tolist()
@@ -158,7 +161,7 @@ def tanh_shrink(x: ArrayLike) -> jax.Array:
     return narrowed(jnp.where(is_near, near * fraction / (1 + fraction), wide - jnp.tanh(wide)), x)
 
 
-def elu(x: ArrayLike, *, alpha: ArrayLike = 1.0) -> jax.Array:
+def elu(x: Shaped[ArrayLike, "*shape"], *, alpha: Shaped[ArrayLike, " ..."] = 1.0) -> Shaped[Array, "*shape"]:
     """``x`` where it is positive, else ``alpha * (exp(x) - 1)``.
 
     Source: Clevert et al., Exponential Linear Units (2015), equation 15.
@@ -169,7 +172,9 @@ def elu(x: ArrayLike, *, alpha: ArrayLike = 1.0) -> jax.Array:
     return jax.nn.elu(x, alpha)
 
 
-def celu(x: ArrayLike, *, alpha: ArrayLike = 1.0) -> jax.Array:
+def celu(
+    x: Shaped[ArrayLike, "*shape"], *, alpha: Shaped[ArrayLike, " ..."] = 1.0
+) -> Shaped[Array, "*shape"]:
     """``x`` where it is positive, else ``alpha * (exp(x / alpha) - 1)``.
 
     Raises:
@@ -185,7 +190,7 @@ def celu(x: ArrayLike, *, alpha: ArrayLike = 1.0) -> jax.Array:
     return jax.nn.celu(x, alpha)
 
 
-def selu(x: ArrayLike) -> jax.Array:
+def selu(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     """``1.0507 * elu(x, alpha=1.6733)``: keeps mean 0 and variance 1 through many layers.
 
     Source: Klambauer et al., Self-Normalizing Neural Networks (2017), equation 2.
