@@ -15,10 +15,7 @@ from vectors import adapter_layers
 from vectors.adapter_layers import options
 
 NOT_YET = {
-    "layers": (
-        "conv_lstm conv_transpose depthwise_conv gru lstm pad reshape resize separable_conv2d "
-        "separable_conv3d split transpose"
-    ),
+    "layers": "conv_lstm conv_transpose depthwise_conv gru lstm separable_conv2d separable_conv3d",
 }
 """Our names of operations that the vectors have and we do not, as yet."""
 
@@ -167,6 +164,6 @@ def missing(op: str) -> str:
     home, _, short = name.partition(".")
     if area in ELSEWHERE or op in ELSEWHERE:
         return ELSEWHERE.get(op) or ELSEWHERE[area]
-    if short in NOT_YET.get(home, "").split() or area == "quantization":
+    if short in NOT_YET.get(home, "").split():
         return f"no {name} yet"
     return ""

@@ -115,6 +115,39 @@ def dropping(op: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def pad(x: Any, *, padding_config: Any, value: float = 0, channels: str = "last") -> Any:
+    widths = tuple(map(tuple, padding_config))
+    if channels == "last":
+        return layers.pad(x, widths, value=value)
+    return last_to_first(layers.pad(first_to_last(x), widths, value=value))
+
+
+def resize(x: Any, *, size: Any, channels: str = "last", **kwargs: Any) -> Any:
+    if channels == "last":
+        return layers.resize(x, tuple(size), **kwargs)
+    return last_to_first(layers.resize(first_to_last(x), tuple(size), **kwargs))
+
+
+def reshape(x: Any, *, shape: Any) -> Any:
+    return layers.reshape(x, [-1 if size == "auto" else size for size in shape])
+
+
+def split(x: Any, *, splits: int, axis: int = -1) -> Any:
+    return layers.split(x, splits, axis)
+
+
+def quantize(kernel: Any, *, type: str) -> dict[str, Any]:
+    """Axon's tensor of one group, with a zero point that is 0 throughout."""
+    found = layers.quantize(kernel, bits={"s8": 8}[type])
+    scale = found.scale[0]
+    return {"value": found.values, "scale": scale, "zero_point": jnp.zeros(scale.shape, jnp.int32)}
+
+
+def quantized_dense(x: Any, kernel: Any, bias: Any = None) -> Any:
+    held = layers.QuantizedKernel(values=kernel["value"], scale=kernel["scale"][None])
+    return layers.quantized_dense(x, held, bias)
+
+
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "layers.batch_norm": batch_norm,
     "layers.bias": layers.bias,
@@ -128,8 +161,15 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "layers.group_norm": group_norm,
     "layers.instance_norm": instance_norm,
     "layers.layer_norm": layer_norm,
+    "layers.pad": pad,
+    "layers.reshape": reshape,
+    "layers.resize": resize,
     "layers.rms_norm": rms_norm,
     "layers.spatial_dropout": dropping(layers.spatial_dropout),
+    "layers.split": split,
+    "layers.transpose": layers.transpose,
+    "quantization.from_tensor": quantize,
+    "quantization.weight_only_quantized_dense": quantized_dense,
     **{
         f"layers.{op.__name__}": pool(op)
         for op in (
