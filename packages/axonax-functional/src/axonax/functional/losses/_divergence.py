@@ -7,7 +7,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Shaped
 
 from axonax.functional import _examples
-from axonax.functional.losses import _logarithms, _reduction
+from axonax.functional.losses import _logarithms, _reduction, _softmax_cross_entropy
 
 
 def kl_divergence(
@@ -49,14 +49,18 @@ def kl_divergence(
     """
     pair = _reduction.pair("kl_divergence", y_true, y_pred, where=where, neutral=1.0, vectors=True)
     tiny = [float(_examples.limits(jnp.asarray(each).dtype).tiny) for each in (y_true, y_pred)]
-    log_p = _logarithms.log_softmax(pair.y_pred) if from_logits else _logarithms.floored(pair.y_pred, tiny[1])
     if log_target:
         target, log_y = jnp.exp(pair.y_true), pair.y_true
     else:
         target, log_y = pair.y_true, _logarithms.floored(pair.y_true, tiny[0])
-    # 0 times an infinite difference is NaN: a class that is masked on both sides adds nothing.
-    gap = jnp.where((target == 0) & ~jnp.isfinite(log_y - log_p), 0, log_y - log_p)
-    return pair.reduce(jnp.sum(target * gap, axis=-1), reduction=reduction, weights=weights)
+    if from_logits:
+        # 0 times -inf is NaN: a class that is masked on both sides adds nothing.
+        known = jnp.sum(jnp.where(target == 0, 0, target * log_y), axis=-1)
+        values = known + _softmax_cross_entropy.of_distributions(pair.y_pred, target)
+    else:
+        gap = log_y - _logarithms.floored(pair.y_pred, tiny[1])
+        values = jnp.sum(target * (jnp.where(target == 0, 0, gap) if log_target else gap), axis=-1)
+    return pair.reduce(values, reduction=reduction, weights=weights)
 
 
 def js_divergence(

@@ -47,9 +47,11 @@ def sum_exp(shifted: jax.Array) -> jax.Array:
 
     As ``log(1 + rest)``, right to a few ulp also where one class is nearly certain: a loss of 1e-9 is not 0.
     """
-    largest = shifted == 0
-    rest = jnp.sum(jnp.where(largest, 0, jnp.exp(shifted)), axis=-1)
-    return jnp.log1p(rest + (jnp.sum(largest.astype(shifted.dtype), axis=-1) - 1))
+    exponentials = jnp.exp(shifted)
+    total = jnp.sum(exponentials, axis=-1)
+    # What rounds to 1 is left out. Below 1.5 that is the largest alone.
+    rest = jnp.sum(exponentials - jnp.floor(exponentials), axis=-1)
+    return jnp.where(total < 1.5, jnp.log1p(rest), jnp.log(total))
 
 
 @sum_exp.defjvp

@@ -164,9 +164,15 @@ def feature_sum(elements: jax.Array) -> jax.Array:
     return elements if elements.ndim < 2 else jnp.sum(elements, axis=-1)
 
 
+@jax.custom_jvp
 def absolute(values: jax.Array) -> jax.Array:
     """``|values|`` with the slope 0 at 0, where ``jnp.abs`` has 1."""
-    return values * jax.lax.stop_gradient(jnp.sign(values))
+    return jnp.abs(values)
+
+
+@absolute.defjvp
+def _absolute_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    return absolute(primals[0]), jnp.sign(primals[0]) * tangents[0]
 
 
 def last(who: str, value: Any, axes: tuple[int, ...]) -> jax.Array:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -94,11 +92,14 @@ def log_cosh(
 
 @jax.custom_jvp
 def _log_cosh(x: jax.Array) -> jax.Array:
-    """``log cosh x``, as ``log(1 + rest)`` for small numbers and ``|x| - log 2 + rest`` for large ones."""
+    """``log cosh x`` from ``q = exp(-|x|)``: of ``1 + (1 - q)^2 / 2q`` near 0, where ``1 + q^2`` cancels."""
     size = jnp.abs(x)
-    small = size < 1
-    near = jnp.log1p(2 * jnp.square(jnp.sinh(jnp.where(small, size, 0) / 2)))
-    return jnp.where(small, near, size + jnp.log1p(jnp.exp(-2 * size)) - math.log(2))
+    below = jnp.expm1(-size)
+    q = below + 1
+    near = size < 1
+    return jnp.where(near, 0, size) + jnp.log1p(
+        jnp.where(near, jnp.square(below) / (2 * q), (q - 1) * (q + 1) / 2)
+    )
 
 
 @_log_cosh.defjvp

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from axonax.functional import _examples
+from axonax.functional.losses import _logarithms
 
 Zero = jax.custom_derivatives.SymbolicZero
 
@@ -118,8 +119,4 @@ def _without_index(logits: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.
 def _shifted_and_total(logits: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Exponentials of the shifted logits, these, and the logarithm of the sum of those."""
     shifted, _ = _shift(logits)
-    exponentials = jnp.exp(shifted)
-    total = jnp.sum(exponentials, axis=-1)
-    # What rounds to 1 is left out. Below 1.5 that is the largest alone.
-    rest = jnp.sum(exponentials - jnp.floor(exponentials), axis=-1)
-    return exponentials, shifted, jnp.where(total < 1.5, jnp.log1p(rest), jnp.log(total))
+    return jnp.exp(shifted), shifted, _logarithms.sum_exp(shifted)
