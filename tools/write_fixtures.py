@@ -23,11 +23,11 @@ sys.path.insert(0, str(ROOT / "tests"))
 from ops import stored  # noqa: E402
 from ops.row import Case, OpRow  # noqa: E402
 from ops.table import OPS  # noqa: E402
-from torch_ops import attention, inference, layers, losses, shapes  # noqa: E402
+from torch_ops import attention, convolutions, inference, layers, losses, recurrent, shapes  # noqa: E402
 
 NAMES = {"F": F, "torch": torch} | {
     name: value
-    for module in (attention, inference, layers, losses, shapes)
+    for module in (attention, convolutions, inference, layers, losses, recurrent, shapes)
     for name, value in vars(module).items()
     if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
 }

@@ -16,7 +16,12 @@ from axonax.tensor.layers._averaging import avg_pool as avg_pool
 from axonax.tensor.layers._averaging import blur_pool as blur_pool
 from axonax.tensor.layers._averaging import lp_pool as lp_pool
 from axonax.tensor.layers._conditional import cond as cond
+from axonax.tensor.layers._conv_recurrent import conv_lstm as conv_lstm
+from axonax.tensor.layers._conv_recurrent import conv_lstm_cell as conv_lstm_cell
 from axonax.tensor.layers._convolution import conv as conv
+from axonax.tensor.layers._depthwise import depthwise_conv as depthwise_conv
+from axonax.tensor.layers._depthwise import separable_conv2d as separable_conv2d
+from axonax.tensor.layers._depthwise import separable_conv3d as separable_conv3d
 from axonax.tensor.layers._dropout import alpha_dropout as alpha_dropout
 from axonax.tensor.layers._dropout import drop_path as drop_path
 from axonax.tensor.layers._dropout import dropout as dropout
@@ -44,6 +49,8 @@ from axonax.tensor.layers._normalization import layer_norm as layer_norm
 from axonax.tensor.layers._normalization import rms_norm as rms_norm
 from axonax.tensor.layers._padding import crop as crop
 from axonax.tensor.layers._padding import pad as pad
+from axonax.tensor.layers._patches import fold as fold
+from axonax.tensor.layers._patches import unfold as unfold
 from axonax.tensor.layers._pooling import max_pool as max_pool
 from axonax.tensor.layers._pooling import min_pool as min_pool
 from axonax.tensor.layers._position_bias import alibi as alibi
@@ -58,6 +65,12 @@ from axonax.tensor.layers._quantization import quantized_dense as quantized_dens
 from axonax.tensor.layers._rearranging import depth_to_space as depth_to_space
 from axonax.tensor.layers._rearranging import patch_embed as patch_embed
 from axonax.tensor.layers._rearranging import pixel_shuffle as pixel_shuffle
+from axonax.tensor.layers._recurrent import gru as gru
+from axonax.tensor.layers._recurrent import lstm as lstm
+from axonax.tensor.layers._recurrent import rnn as rnn
+from axonax.tensor.layers._recurrent_cells import gru_cell as gru_cell
+from axonax.tensor.layers._recurrent_cells import lstm_cell as lstm_cell
+from axonax.tensor.layers._recurrent_cells import rnn_cell as rnn_cell
 from axonax.tensor.layers._reparameterization import local_response_norm as local_response_norm
 from axonax.tensor.layers._reparameterization import spectral_norm as spectral_norm
 from axonax.tensor.layers._reparameterization import weight_norm as weight_norm
@@ -67,3 +80,5 @@ from axonax.tensor.layers._sampling import sample as sample
 from axonax.tensor.layers._shape import flatten as flatten
 from axonax.tensor.layers._shape import reshape as reshape
 from axonax.tensor.layers._shape import transpose as transpose
+from axonax.tensor.layers._transposed import conv_transpose as conv_transpose
+from axonax.tensor.layers._unroll import unroll as unroll

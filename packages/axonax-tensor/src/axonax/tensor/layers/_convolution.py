@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Shaped
 
@@ -52,12 +53,7 @@ def conv(
     (1, 3, 3, 8)
     """
     x, kernel = together(x, kernel)
-    axes = x.ndim - 2
-    if not 1 <= axes <= _MOST_AXES or kernel.ndim != x.ndim:
-        raise ValueError(
-            "conv: input must be (batch, *spatial, in) and kernel (*window, in / groups, out) with 1 to 3 "
-            f"spatial axes, got input {x.shape} and kernel {kernel.shape}"
-        )
+    axes = check_kernel("conv", x.shape, kernel.shape)
     _check_groups(x.shape, kernel.shape, groups, batch_groups)
     check_bias("conv", bias, kernel.shape[-1])
     windows = Windows(
@@ -76,10 +72,25 @@ def conv(
         groups=groups,
         batch_groups=batch_groups,
     )
+    return convolved(x, kernel, bias, how)
+
+
+def convolved(x: jax.Array, kernel: jax.Array, bias: ArrayLike | None, how: Convolution) -> jax.Array:
+    """The convolution of arrays of one dtype, summed in float32 at least."""
     # XLA may sum half precision as such, and older JAX cannot differentiate preferred_element_type.
     wide = accumulator(x.dtype) or x.dtype
-    total = convolve(x.astype(wide), kernel.astype(wide), how)
-    return finished(total, bias, x.dtype)
+    return finished(convolve(x.astype(wide), kernel.astype(wide), how), bias, x.dtype)
+
+
+def check_kernel(op: str, came: tuple[int, ...], held: tuple[int, ...]) -> int:
+    """How many spatial axes there are: 1 to 3, as many as the window has, or a ValueError."""
+    axes = len(came) - 2
+    if not 1 <= axes <= _MOST_AXES or len(held) != len(came):
+        raise ValueError(
+            f"{op}: input must be (batch, *spatial, in) and kernel (*window, in / groups, out) with 1 to 3 "
+            f"spatial axes, got input {came} and kernel {held}"
+        )
+    return axes
 
 
 def _check_groups(came: tuple[int, ...], held: tuple[int, ...], groups: int, batch_groups: int) -> None:
