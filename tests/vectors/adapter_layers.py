@@ -44,13 +44,33 @@ def _full_bias(bias: Any, kernel: Any) -> Any:
     return None if bias is None else jnp.broadcast_to(jnp.asarray(bias, kernel.dtype), kernel.shape[-1:])
 
 
-def conv(x: Any, kernel: Any, bias: Any = None, **kwargs: Any) -> Any:
-    first = kwargs.get("channels", "last") == "first"
-    if first:
-        x, kernel = first_to_last(x), kernel_to_last(kernel)
-    given = options(kwargs, feature_group_size="groups", batch_group_size="batch_groups")
-    found = layers.conv(x, kernel, _full_bias(bias, kernel), **given)
-    return last_to_first(found) if first else found
+def convolution(op: Callable[..., Any]) -> Callable[..., Any]:
+    """A convolution of one kernel."""
+
+    def call(x: Any, kernel: Any, bias: Any = None, **kwargs: Any) -> Any:
+        first = kwargs.get("channels", "last") == "first"
+        if first:
+            x, kernel = first_to_last(x), kernel_to_last(kernel)
+        given = options(kwargs, feature_group_size="groups", batch_group_size="batch_groups")
+        found = op(x, kernel, _full_bias(bias, kernel), **given)
+        return last_to_first(found) if first else found
+
+    return call
+
+
+def separable(op: Callable[..., Any]) -> Callable[..., Any]:
+    """The kernels and biases of the vectors come in turn."""
+
+    def call(x: Any, *stages: Any, **kwargs: Any) -> Any:
+        kernels, biases = stages[::2], stages[1::2]
+        first = kwargs.get("channels", "last") == "first"
+        if first:
+            x, kernels = first_to_last(x), [kernel_to_last(each) for each in kernels]
+        full = [_full_bias(*pair) for pair in zip(biases, kernels, strict=True)]
+        found = op(x, *kernels, *full, **options(kwargs))
+        return last_to_first(found) if first else found
+
+    return call
 
 
 def pool(op: Callable[..., Any]) -> Callable[..., Any]:
@@ -152,7 +172,12 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "layers.batch_norm": batch_norm,
     "layers.bias": layers.bias,
     "layers.bilinear": bilinear,
-    "layers.conv": conv,
+    "layers.separable_conv2d": separable(layers.separable_conv2d),
+    "layers.separable_conv3d": separable(layers.separable_conv3d),
+    **{
+        f"layers.{op.__name__}": convolution(op)
+        for op in (layers.conv, layers.conv_transpose, layers.depthwise_conv)
+    },
     "layers.dense": dense,
     "layers.dropout": dropping(layers.dropout),
     "layers.embedding": layers.embedding,
