@@ -49,7 +49,7 @@ def recall_at(y_true: Any, y_pred: Any, weights: Any, precision: float = 0.5) ->
     return recall[:-1][found[:-1] >= precision].max(initial=0)
 
 
-def spearman(y_true: Any, y_pred: Any, weights: Any, capacity: int) -> float:
+def spearman(y_true: Any, y_pred: Any, weights: Any, capacity: int = 0, bins: int = 0) -> float:
     weights = np.ones(len(y_true)) if weights is None else weights.astype(np.float64)
 
     def ranks(x: Any) -> Any:
@@ -113,7 +113,7 @@ ROWS: tuple[MetricRow, ...] = (
         "Pearson's correlation of mean ranks",
         spearman,
         "ranks in NumPy",
-        (case(TRUE, PRED, capacity=80),),
+        (case(TRUE, PRED, capacity=80), case(SIXTEENTHS[::-1].copy(), SIXTEENTHS, bins=16)),
     ),
     row(
         "calibration_error",

@@ -87,6 +87,8 @@ BAD = {
     "no single confusion matrix": lambda: metrics.confusion_matrix(multilabel=True)(Y, SCORES),
     r"class indices must be in \[0, 3\), got 7": lambda: metrics.precision()(Y + 7, SCORES),
     "capacity must be at least 1": lambda: metrics.spearman(capacity=0),
+    "spearman: give capacity= \\(exact\\) or bins=, not both": lambda: metrics.spearman(capacity=8, bins=8),
+    "spearman: bins must be at least 2, got 1": lambda: metrics.spearman(bins=1),
     "capacity= .exact. or bins=, not both": lambda: metrics.roc_auc(capacity=1, bins=2),
     "roc_auc: bins must be at least 2": lambda: metrics.roc_auc(bins=1),
     "calibration_error: bins must be at least 1": lambda: metrics.calibration_error(bins=0),

@@ -39,12 +39,12 @@ from axonax.functional.metrics._ranking import average_precision as average_prec
 from axonax.functional.metrics._ranking import precision_at_recall as precision_at_recall
 from axonax.functional.metrics._ranking import recall_at_precision as recall_at_precision
 from axonax.functional.metrics._ranking import roc_auc as roc_auc
-from axonax.functional.metrics._ranking import spearman as spearman
 from axonax.functional.metrics._running import exponential_mean as exponential_mean
 from axonax.functional.metrics._running import running_mean as running_mean
 from axonax.functional.metrics._shares import exact_match as exact_match
 from axonax.functional.metrics._shares import hamming as hamming
 from axonax.functional.metrics._shares import top_k_accuracy as top_k_accuracy
+from axonax.functional.metrics._spearman import spearman as spearman
 from axonax.functional.metrics._variation import explained_variance as explained_variance
 from axonax.functional.metrics._variation import pearson as pearson
 from axonax.functional.metrics._variation import r2_score as r2_score

@@ -129,68 +129,6 @@ def recall_at_precision(
     return _ranked(who, best, capacity, bins, average)
 
 
-def spearman(*, capacity: int | None = None) -> Metric:
-    """Spearman's rank correlation of targets and predictions; equal numbers share their mean rank.
-
-    Args:
-        capacity: how many examples are kept; 65536 if ``None``.
-
-    Returns:
-        The metric of two arrays ``(B,)``; its value is a float32 scalar in [-1, 1], 0 where a side is
-        constant.
-
-    Raises:
-        ValueError: ``capacity`` is below 1, or there are more examples; shapes differ.
-
-    >>> value = spearman(capacity=8)(jnp.array([1.0, 2.0, 3.0]), jnp.array([1.0, 8.0, 27.0]))
-    >>> round(float(value), 4)
-    1.0
-    """
-    who = "spearman"
-    buffer = _scored.Buffer(who=who, capacity=_scored.CAPACITY if capacity is None else capacity)
-
-    def init(y_true: Any, y_pred: Any) -> _scored.Kept:
-        _examples.require_same_shape(who, y_true, y_pred)
-        return buffer.empty(2)
-
-    def update(
-        state: _scored.Kept, y_true: Any, y_pred: Any, *, weights: Any = None, where: Any = None
-    ) -> _scored.Kept:
-        _examples.require_same_shape(who, y_true, y_pred)
-        columns = jnp.stack([jnp.ravel(jnp.asarray(each)).astype(jnp.float32) for each in (y_true, y_pred)])
-        return buffer.add(state, columns.T, *_shares(who, np.shape(y_pred), weights, where))
-
-    def compute(state: _scored.Kept) -> jax.Array:
-        true, pred = (_ranks(state.columns[:, side], state.weights) for side in (0, 1))
-        total = jnp.sum(state.weights)
-        true, pred = (each - _tally.ratio(jnp.sum(each * state.weights), total) for each in (true, pred))
-        both, one, two = (
-            jnp.sum(a * b * state.weights) for a, b in ((true, pred), (true, true), (pred, pred))
-        )
-        value = jnp.clip(_tally.ratio(both, jnp.sqrt(one) * jnp.sqrt(two)), -1, 1)
-        return buffer.spoiled(state, value)
-
-    return Metric(init=init, update=update, merge=buffer.merge, compute=compute, name=who)
-
-
-def _ranks(values: jax.Array, weights: jax.Array) -> jax.Array:
-    """Mean ranks by weight, as a share of all: those below, and half of the equal ones."""
-    order = jnp.argsort(values)
-    ordered, shares = values[order], _tally.ratio(weights[order], jnp.sum(weights))
-    last = jnp.concatenate([ordered[1:] != ordered[:-1], jnp.ones(1, bool)])
-    below, through = _scored.around(shares, last)
-    return jnp.zeros_like(weights).at[order].set((below + through) / 2)
-
-
-def _shares(who: str, shape: tuple[int, ...], weights: Any, where: Any) -> tuple[jax.Array, jax.Array]:
-    """Weights and mask of each example, in one row."""
-    shares = _examples.spread(who, "weights", 1.0 if weights is None else weights, shape)
-    kept = _examples.mask(who, where, shape)
-    kept = jnp.ones(shape, bool) if kept is None else kept
-    shares = jnp.where(kept, shares, 0).ravel().astype(jnp.float32)
-    return shares, kept.ravel() & (shares != 0)
-
-
 def _sides(who: str, y_true: Any, y_pred: Any, where: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Scores and positives ``(N, C)``, one column a class (binary: one), and the wrong labels ``(N,)``."""
     scores = jnp.asarray(y_pred).astype(jnp.float32)
@@ -237,7 +175,7 @@ def _ranked(who: str, score: _scored.Score, capacity: int | None, bins: int | No
         state: _scored.Kept, y_true: Any, y_pred: Any, *, weights: Any = None, where: Any = None
     ) -> _scored.Kept:
         scores, positive, wrong = _sides(who, y_true, y_pred, where)
-        shares, kept = _shares(who, _columns(who, y_true, y_pred)[1], weights, where)
+        shares, kept = _scored.shares(who, _columns(who, y_true, y_pred)[1], weights, where)
         flags = jnp.where(wrong[:, None], jnp.nan, positive.astype(jnp.float32))
         return buffer.add(state, jnp.concatenate([scores, flags], axis=-1), shares, kept)
 
@@ -261,7 +199,7 @@ def _binned(who: str, score: _scored.Score, bins: int, joined: Any) -> Metric:
         state: _tally.Tally, y_true: Any, y_pred: Any, *, weights: Any = None, where: Any = None
     ) -> _tally.Tally:
         scores, positive, wrong = _sides(who, y_true, y_pred, where)
-        shares, kept = _shares(who, _columns(who, y_true, y_pred)[1], weights, where)
+        shares, kept = _scored.shares(who, _columns(who, y_true, y_pred)[1], weights, where)
         wrong |= jnp.any(jnp.isnan(scores), axis=-1)
         column = jax.lax.broadcasted_iota(jnp.int32, scores.shape, 1)
         # Falling scores: the highest bin comes first.

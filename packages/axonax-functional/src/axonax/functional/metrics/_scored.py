@@ -137,3 +137,12 @@ def around(weights: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array]:
 def places(scores: Any, bins: int) -> jax.Array:
     """The bin of each score in [0, 1]; what lies outside goes to the first or the last."""
     return jnp.clip(jnp.floor(scores * bins), 0, bins - 1).astype(jnp.int32)
+
+
+def shares(who: str, shape: tuple[int, ...], weights: Any, where: Any) -> tuple[jax.Array, jax.Array]:
+    """Weights and mask of each example, in one row."""
+    weight = _examples.spread(who, "weights", 1.0 if weights is None else weights, shape)
+    kept = _examples.mask(who, where, shape)
+    kept = jnp.ones(shape, bool) if kept is None else kept
+    weight = jnp.where(kept, weight, 0).ravel().astype(jnp.float32)
+    return weight, kept.ravel() & (weight != 0)
