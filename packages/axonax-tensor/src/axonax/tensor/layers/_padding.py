@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ def pad(
     widths: Widths,
     *,
     mode: Literal["constant", "reflect", "edge", "wrap"] = "constant",
-    value: Shaped[ArrayLike, ""] = 0,
+    value: float = 0,
 ) -> Shaped[Array, " batch *padded channels"]:
     """Elements put in front of and behind each spatial axis.
 
@@ -33,14 +33,14 @@ def pad(
         mode: ``"constant"``, all ``value``; ``"reflect"``, mirrored at the outermost element, which is not
             repeated; ``"edge"``, the outermost element; ``"wrap"``, what the other end has. A width above
             the size goes on reflecting, or wrapping.
-        value: a scalar, rounded to the dtype of ``x``; for ``"constant"``.
+        value: a number, rounded to the dtype of ``x``; for ``"constant"``.
 
     Returns:
         ``(batch, *(front + size + behind), channels)`` in the dtype of ``x``.
 
     Raises:
         ValueError: widths that do not fit the axes, crops of more than there is, an unknown mode, a value
-            that is not a scalar, or nothing to reflect, repeat or wrap.
+            that is not a number, or nothing to reflect, repeat or wrap.
 
     >>> pad(jnp.arange(3).reshape(1, 3, 1), ((1, 2),), mode="reflect").ravel().tolist()
     [1, 0, 1, 2, 1, 0]
@@ -48,8 +48,8 @@ def pad(
     x = jnp.asarray(x)
     kind = names.lookup(_MODES, mode, "mode of pad")
     pairs = _pairs("pad", "widths", widths, x.shape)
-    if jnp.ndim(value):
-        raise ValueError(f"pad: value must be a scalar, got shape {jnp.shape(value)}")
+    if not isinstance(value, Real):
+        raise ValueError(f"pad: value must be a number, got {type(value).__name__}")
     x = _cropped("pad", x, [(max(-front, 0), max(-behind, 0)) for front, behind in pairs])
     grown = [(0, 0), *((max(front, 0), max(behind, 0)) for front, behind in pairs), (0, 0)]
     if kind == "constant":
