@@ -29,10 +29,8 @@ def _array(*shape: int) -> np.ndarray:
 
 def params(gates: int, units: int, inputs: int, *biases: str, window: tuple[int, ...] = ()) -> dict[str, Any]:
     """Random parameters of a layer."""
-    kernels = {
-        "kernel": (*window, inputs, gates * units),
-        "recurrent_kernel": (*window, units, gates * units),
-    }
+    out = gates * units
+    kernels = {"kernel": (*window, inputs, out), "recurrent_kernel": (*window, units, out)}
     return {name: _array(*shape) for name, shape in kernels.items()} | {name: _array(out) for name in biases}
 
 
