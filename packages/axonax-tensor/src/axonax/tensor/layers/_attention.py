@@ -89,12 +89,10 @@ def dot_product_attention(
         return _handed((query, key, value), seen, sizes, scale_of(scale, sizes), chosen)
     powers, total = powers_of(query, key, seen, sizes, scale, soft_cap)
     kept = dropout(powers, dropout_rate, key=dropout_key)
-    rows = kept.reshape(sizes.batch, sizes.kv_heads, sizes.groups * sizes.queries, sizes.keys)
-    mixed = jnp.einsum("bkts,bksh->bkth", rows, jnp.swapaxes(value, 1, 2).astype(rows.dtype))
     # Divided after the product: there are fewer values than weights.
-    mixed = mixed.reshape(*powers.shape[:-1], value.shape[-1]) / total
-    heads = (sizes.batch, sizes.queries, sizes.heads, value.shape[-1])
-    return jnp.transpose(mixed, (0, 3, 1, 2, 4)).reshape(heads).astype(query.dtype)
+    mixed = jnp.einsum("bkts,bksh->bkth", kept, jnp.swapaxes(value, 1, 2).astype(kept.dtype)) / total
+    heads = mixed.reshape(sizes.batch, sizes.heads, sizes.queries, value.shape[-1])
+    return jnp.swapaxes(heads, 1, 2).astype(query.dtype)
 
 
 def attention_weights(

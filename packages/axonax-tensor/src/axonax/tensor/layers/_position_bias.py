@@ -91,7 +91,7 @@ def relative_position_bias(
     # What depends on the distance alone is found once for each distance, and its gradient needs no scatter.
     every = jnp.arange(-(queries - 1), keys + 1) - jnp.asarray(offset)[None]
     values = kernel[_buckets(every, kernel.shape[0], bidirectional, max_distance)]
-    return jnp.moveaxis(_toeplitz(values, queries, keys), -1, 0)
+    return _toeplitz(values.T, queries, keys)
 
 
 def _buckets(distance: jax.Array, buckets: int, bidirectional: bool, max_distance: int) -> jax.Array:
@@ -112,11 +112,11 @@ def _buckets(distance: jax.Array, buckets: int, bidirectional: bool, max_distanc
 
 
 def _toeplitz(values: jax.Array, queries: int, keys: int) -> jax.Array:
-    """``(queries, keys, ...)`` with ``values[queries - 1 + key - query]``.
+    """``(heads, queries, keys)`` with ``values[:, queries - 1 + key - query]``.
 
     Rows of one more than they shift by one where they are cut anew.
     """
-    period, rest = values.shape[0], values.shape[1:]
-    turned = jnp.roll(values, -(queries - 1), 0)
-    tiled = jnp.broadcast_to(turned[None], (queries, period, *rest)).reshape(queries * period, *rest)
-    return tiled[: queries * (period - 1)].reshape(queries, period - 1, *rest)[:, :keys]
+    heads, period = values.shape
+    turned = jnp.roll(values, -(queries - 1), 1)
+    tiled = jnp.broadcast_to(turned[:, None], (heads, queries, period)).reshape(heads, queries * period)
+    return tiled[:, : queries * (period - 1)].reshape(heads, queries, period - 1)[:, :, :keys]
