@@ -1,5 +1,6 @@
 """Counters past 2**32 and sums of 1e8 terms, without 64-bit types."""
 
+import functools
 from fractions import Fraction
 
 import jax
@@ -97,6 +98,27 @@ def test_a_mean_over_more_than_1e8_updates():
     lone = metric.update(right, y_true, np.array([0.1]), weights=np.array([1000.0]))
     expected = 2**27 * float(np.float32(0.1)) / (2**27 * float(np.float32(0.1)) + 1000)
     assert float(metric.compute(lone)) == pytest.approx(expected, abs=1e-6)
+
+
+def stepped(metric, steps, *batch, **extra):
+    """The state after so many updates with one batch, each of them made."""
+    update = functools.partial(metric.update, **extra)
+    run = jax.jit(lambda state: jax.lax.fori_loop(0, steps, lambda _, held: update(held, *batch), state))
+    return run(metric.init(*batch))
+
+
+def test_a_mean_over_1e8_updates_one_by_one():
+    metric = metrics.mean()
+    state = stepped(metric, 10**8, None, jnp.ones(1), weights=jnp.full(1, 0.1))
+    np.testing.assert_allclose(metric.compute(state), 1.0, rtol=1e-6)
+
+
+def test_counters_past_two_to_the_24_one_by_one():
+    metric = metrics.true_positives()
+    steps = 2**24 + 3
+    state = stepped(metric, steps, jnp.ones(1, int), jnp.ones(1))
+    assert steps in [number(each) for each in np.reshape(state.counts, (-1, 2))]
+    assert float(metric.compute(state)) == float(np.float32(steps))
 
 
 def test_counts_past_two_to_the_32_give_the_exact_share():
