@@ -108,7 +108,19 @@ def attention_weights(
     scale: float | None = None,
     soft_cap: float | None = None,
 ) -> Float[Array, "batch heads queries keys"]:
-    """The shares by which `dot_product_attention` mixes values, to look at. Its options mean the same here.
+    """The shares by which `dot_product_attention` mixes values, to look at.
+
+    Args:
+        query: floats ``(batch, queries, heads, size)``.
+        key: floats ``(batch, keys, kv_heads, size)``.
+        bias: this and all that follow as for `dot_product_attention`.
+        mask: booleans.
+        causal: a query sees no later key.
+        window: ``(left, right)``.
+        query_lengths: integers ``(batch,)``.
+        key_lengths: integers ``(batch,)``.
+        scale: of the scores.
+        soft_cap: of the scaled scores.
 
     Returns:
         ``(batch, heads, queries, keys)``; a row sums to 1, or to 0 where a query sees nothing.
