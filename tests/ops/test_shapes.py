@@ -1,12 +1,14 @@
-"""The shapes in each signature: those of every case in the table, and of what it gives."""
+"""The shapes in each signature are those of every case and its result; dtypes change on purpose alone."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from beartype import BeartypeConf, beartype
@@ -31,6 +33,13 @@ def test_every_case_has_the_shapes_of_the_signature(row):
     checked = jaxtyped(row.op, typechecker=CHECKER)
     for one in row.cases:
         jax.eval_shape(one.bind(checked), *one.cast(np.float32))
+
+
+@pytest.mark.parametrize("row", OPS, ids=lambda row: row.name)
+def test_nothing_is_promoted_unseen(row):
+    with jax.numpy_dtype_promotion("strict"):
+        for one, dtype in itertools.product(row.cases, (np.float32, jnp.bfloat16)):
+            jax.eval_shape(one.bind(row.op), *one.cast(dtype))
 
 
 def test_another_shape_is_caught():

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from axonax.tensor.precision import promoted
+
 
 def is_concrete(value: Any) -> bool:
     """Whether the numbers of ``value`` can be read now, on this host: not a tracer, not a shape alone."""
@@ -62,15 +64,12 @@ def floating_dtype(who: str, *arrays: jax.Array) -> Any:
             f"{who}: y_true and y_pred must be real, got {', '.join(str(array.dtype) for array in arrays)}"
         )
     floats = [array.dtype for array in arrays if jnp.issubdtype(array.dtype, jnp.floating)]
-    dtype = floats[0] if floats else jnp.zeros(()).dtype
-    for each in floats[1:]:
-        dtype = jnp.promote_types(dtype, each)
-    return dtype
+    return promoted(*floats) if floats else jnp.zeros(()).dtype
 
 
 def computing_dtype(dtype: Any) -> Any:
     """What a result of ``dtype`` is computed in: float32 at least."""
-    return jnp.promote_types(dtype, jnp.float32)
+    return promoted(dtype, jnp.float32)
 
 
 def limits(dtype: Any) -> Any:

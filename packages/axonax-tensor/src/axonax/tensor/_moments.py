@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from axonax.tensor.precision import promoted
+
 
 class Moments(NamedTuple):
     """Statistics of ``x`` whose axes stay with size 1; the mean is ``shift + slip``."""
@@ -23,7 +25,7 @@ class Moments(NamedTuple):
 def widened(x: ArrayLike) -> jax.Array:
     """``x`` in float32, or as it is where it is wider."""
     x = jnp.asarray(x)
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return x.astype(promoted(x.dtype, jnp.float32))
 
 
 def narrowed(y: jax.Array, x: ArrayLike) -> jax.Array:

@@ -56,6 +56,18 @@ class Policy:
         return cast(tree, self.output)
 
 
+def promoted(*dtypes: Any) -> Any:
+    """The dtype that holds all of ``dtypes``, by JAX's table even where its strict promotion is on.
+
+    For functions that widen on purpose: the strict mode guards against what happens unseen.
+
+    >>> promoted("bfloat16", "float32").name
+    'float32'
+    """
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.result_type(*(jnp.dtype(dtype) for dtype in dtypes))
+
+
 def cast(tree: PyTree, dtype: Any) -> PyTree:
     """``tree`` with its float leaves in ``dtype``; all other leaves as they are.
 

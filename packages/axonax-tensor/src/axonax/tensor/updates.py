@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from axonax.tensor import names
+from axonax.tensor.precision import promoted
 
 PyTree = Any
 
@@ -67,7 +68,7 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
         if update is None:
             return param
         param = jnp.asarray(param)
-        wide = jnp.promote_types(param.dtype, jnp.asarray(update).dtype)
+        wide = promoted(param.dtype, jnp.asarray(update).dtype)
         return (param.astype(wide) + jnp.asarray(update, wide)).astype(param.dtype)
 
     return jax.tree.map(add, updates, params, is_leaf=lambda leaf: leaf is None)

@@ -126,16 +126,19 @@ def _allowed(x: ArrayLike, where: ArrayLike | None) -> jax.Array:
     return wide if where is None else jnp.where(jnp.asarray(where, bool), wide, -jnp.inf)
 
 
+def _limits(x: jax.Array) -> Any:
+    return jnp.finfo(x.dtype)  # type: ignore[no-untyped-call]
+
+
 def _top(x: jax.Array, axis: Axis) -> jax.Array:
     """The largest entry, a constant to the gradient; finite in a row of ``-inf``, so that differences are."""
-    lowest = jnp.finfo(x.dtype).min
-    return jax.lax.stop_gradient(jnp.max(x, axis, keepdims=True, initial=lowest))
+    return jax.lax.stop_gradient(jnp.max(x, axis, keepdims=True, initial=_limits(x).min))
 
 
 def _total(powers: jax.Array, axis: Axis) -> jax.Array:
     """The sum, which is 1 at least unless nothing is allowed."""
     # A selection in place of the maximum would end the fused loop of a CPU.
-    return jnp.maximum(jnp.sum(powers, axis, keepdims=True), jnp.finfo(powers.dtype).tiny)
+    return jnp.maximum(jnp.sum(powers, axis, keepdims=True), _limits(powers).tiny)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
@@ -156,7 +159,7 @@ def _log_shares(x: jax.Array, axis: Axis) -> tuple[jax.Array, jax.Array]:
     """The logarithms, and 1 or, for rows with nothing allowed, 0."""
     top = _top(x, axis)
     shifted = x - top
-    allowed = (top > jnp.finfo(x.dtype).min).astype(x.dtype)
+    allowed = (top > _limits(x).min).astype(x.dtype)
     return shifted - jnp.log(_total(jnp.exp(shifted), axis)), allowed
 
 

@@ -103,10 +103,8 @@ def _projected(rows: jax.Array) -> jax.Array:
     ordered = -jnp.sort(-fixed, -1)
     counts = jnp.arange(1, rows.shape[-1] + 1, dtype=rows.dtype).reshape(*(1,) * (rows.ndim - 1), -1)
     sums = jnp.cumsum(ordered, -1)
-    size = jnp.maximum(jnp.sum(counts * ordered + 1 > sums, -1, keepdims=True), 1)
-    threshold = (jnp.sum(jnp.where(counts <= size, ordered, 0), -1, keepdims=True) - 1) / size.astype(
-        rows.dtype
-    )
+    size = jnp.maximum(jnp.sum(counts * ordered + 1 > sums, -1, keepdims=True, dtype=rows.dtype), 1)
+    threshold = (jnp.sum(jnp.where(counts <= size, ordered, 0), -1, keepdims=True) - 1) / size
     support = (fixed > threshold) & (shifted != -jnp.inf)
     count = jnp.maximum(jnp.sum(support, -1, keepdims=True, dtype=rows.dtype), 1)
     mean = (jnp.sum(jnp.where(support, shifted, 0), -1, keepdims=True) - 1) / count

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from axonax.tensor.initializers._draw import Initializer, Shape, check_not_negative, random
+from axonax.tensor.precision import promoted
 
 
 def identity(*, gain: float = 1.0) -> Initializer:
@@ -74,7 +75,7 @@ def orthogonal(*, gain: float = 1.0, axis: int = -1) -> Initializer:
     """
 
     def draw(key: Any, shape: Shape, dtype: Any) -> jax.Array:
-        wide = jnp.promote_types(dtype, jnp.float32)
+        wide = promoted(dtype, jnp.float32)
         return jax.nn.initializers.orthogonal(gain, axis)(key, shape, wide).astype(dtype)
 
     return random("orthogonal", draw, least_axes=2)

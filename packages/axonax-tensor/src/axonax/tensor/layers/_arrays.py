@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from axonax.tensor.precision import promoted
+
 Sizes = int | Sequence[int]
 
 
@@ -22,7 +24,7 @@ def along(vector: ArrayLike, ndim: int, axis: int = -1) -> jax.Array:
 def together(x: ArrayLike, kernel: ArrayLike) -> tuple[jax.Array, jax.Array]:
     """Both in the dtype that holds both."""
     x, kernel = jnp.asarray(x), jnp.asarray(kernel)
-    dtype = jnp.promote_types(x.dtype, kernel.dtype)
+    dtype = promoted(x.dtype, kernel.dtype)
     return x.astype(dtype), kernel.astype(dtype)
 
 

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from axonax.tensor.layers._arrays import accumulator
 from axonax.tensor.layers._attention_masks import Window, sides, visible
+from axonax.tensor.precision import promoted
 
 
 class Sizes(NamedTuple):
@@ -55,10 +56,11 @@ def common(op: str, *arrays: ArrayLike) -> list[jax.Array]:
     Raises:
         ValueError: it is not float.
     """
-    dtype = jnp.result_type(*arrays)
+    given = [jnp.asarray(each) for each in arrays]
+    dtype = promoted(*(each.dtype for each in given))
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"{op}: query and key must be float, got {dtype.name}")
-    return [jnp.asarray(each).astype(dtype) for each in arrays]
+    return [each.astype(dtype) for each in given]
 
 
 def sizes_of(op: str, query: tuple[int, ...], key: tuple[int, ...]) -> Sizes:

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer, Shaped
 
 from axonax.tensor.layers._arrays import accumulator, along, check_bias, finished, together
+from axonax.tensor.precision import promoted
 
 
 def dense(
@@ -100,7 +101,7 @@ def bilinear(
     check_bias("bilinear", bias, held[2])
     x, kernel = together(x, kernel)
     y, kernel = together(y, kernel)
-    dtype = jnp.promote_types(x.dtype, kernel.dtype)
+    dtype = promoted(x.dtype, kernel.dtype)
     wide = accumulator(dtype) or dtype
     rows = jnp.einsum("...i,iju->...ju", x.astype(wide), kernel.astype(wide))
     return finished(jnp.einsum("...ju,...j->...u", rows, y.astype(wide)), bias, dtype)

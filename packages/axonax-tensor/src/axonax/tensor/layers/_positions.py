@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Shaped
 
 from axonax.tensor import names
 from axonax.tensor._moments import narrowed, widened
+from axonax.tensor.precision import promoted
 
 
 def rotary_embedding(
@@ -170,7 +171,7 @@ def sinusoidal(
         raise ValueError(f"sinusoidal: size must be an even number of at least 2, got {size}")
     positions = jnp.asarray(positions)
     is_float = jnp.issubdtype(positions.dtype, jnp.floating)
-    wide = jnp.promote_types(positions.dtype, jnp.float32) if is_float else jnp.result_type(float)
+    wide = promoted(positions.dtype, jnp.float32) if is_float else jnp.result_type(float)
     turns = angles(positions, rotary_frequencies(size, base=base), wide)
     pair = jnp.stack([jnp.sin(turns), jnp.cos(turns)], -1 if interleaved else -2)
     return narrowed(pair.reshape(*positions.shape, size), positions)

@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int8, Shaped
 
 from axonax.tensor.layers._arrays import check_bias, finished
+from axonax.tensor.precision import promoted
 
 _PER_BYTE = {8: 1, 4: 2}
 
@@ -70,7 +71,7 @@ def quantize(
         came = f"{kernel.dtype.name} {kernel.shape}"
         raise ValueError(f"quantize: kernel must be floats (..., inputs, units), got {came}")
     groups = _groups(kernel.shape[-2], bits, group)
-    kernel = kernel.astype(jnp.promote_types(kernel.dtype, jnp.float32))
+    kernel = kernel.astype(promoted(kernel.dtype, jnp.float32))
     half = 2 ** (bits - 1)
     grouped = _in_groups(kernel, groups)
     largest = jnp.max(jnp.abs(grouped), -2, keepdims=True, initial=0)
@@ -128,7 +129,7 @@ def quantized_dense(
     if len(kernel.shape) != 2 or x.shape[-1:] != kernel.shape[:1]:
         raise ValueError(f"quantized_dense: kernel {kernel.shape} does not fit input {x.shape}")
     check_bias("quantized_dense", bias, kernel.shape[1])
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    wide = promoted(x.dtype, jnp.float32)
     axes = (((x.ndim - 1,), (0,)), ((), ()))
     if kernel.scale.shape[-2] > 1:
         total = jax.lax.dot_general(x.astype(wide), _restored(kernel, wide), axes)
