@@ -11,12 +11,10 @@ import numpy as np
 
 from axonax.functional import losses, metrics
 from axonax.tensor import activations, initializers, layers
-from vectors import adapter_layers
+from vectors import adapter_layers, adapter_recurrent
 from vectors.adapter_layers import options
 
-NOT_YET = {
-    "layers": "conv_lstm gru lstm ",
-}
+NOT_YET: dict[str, str] = {}
 """Our names of operations that the vectors have and we do not, as yet."""
 
 RENAMED = {
@@ -129,6 +127,7 @@ def _scale(name: str, scale: float) -> dict[str, float]:
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     **adapter_layers.OPERATIONS,
+    **adapter_recurrent.OPERATIONS,
     "activations.leaky_relu": leaky_relu,
     "activations.log_sumexp": log_sumexp,
     "metrics.running_average": running(average_step),

@@ -62,6 +62,7 @@ def value(written: Any) -> Any:
     ((kind, held),) = written.items()
     readers = {
         "scalar": lambda: held,
+        "fn": lambda: held,
         "tuple": lambda: tuple(value(each) for each in held),
         "list": lambda: [value(each) for each in held],
         "map": lambda: {name: value(each) for name, each in held.items()},

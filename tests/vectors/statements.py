@@ -312,6 +312,43 @@ def layer_inits() -> None:
     assert layers.quantized_dense(jnp.ones((2, 4)), kernel, jnp.zeros(3)).shape == (2, 3)
 
 
+def recurrent_params() -> dict[str, jax.Array]:
+    shapes = {"kernel": (2, 12), "recurrent_kernel": (3, 12), "bias": (12,)}
+    key = jax.random.key(0)
+    return {name: jax.random.normal(key, shape) for name, shape in shapes.items()}
+
+
+def mask_meaning() -> None:
+    """Ours is true where a step counts, Axon's 1 where it does not; no mask masks nothing."""
+    x = jax.random.normal(jax.random.key(1), (2, 3, 2))
+    mask = jnp.array([[True, True, False], [True, True, True]])
+    _, (_, h) = layers.lstm(x, recurrent_params(), mask=mask)
+    whole, _ = layers.lstm(x, recurrent_params())
+    np.testing.assert_allclose(h, jnp.stack([whole[0, 1], whole[1, 2]]), rtol=1e-6)
+
+
+def unroll_equal() -> None:
+    x = jax.random.normal(jax.random.key(1), (2, 3, 2))
+
+    def every(params: dict[str, jax.Array], mode: str, mask: jax.Array | None) -> tuple[jax.Array, object]:
+        found = layers.lstm(x, params, mask=mask, mode=mode)
+        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(found)), found
+
+    for mask in (None, jnp.array([[True, False, True], [True, True, False]])):
+        scan, static = (
+            jax.grad(every, has_aux=True)(recurrent_params(), mode, mask) for mode in ("scan", "static")
+        )
+        jax.tree.map(
+            lambda one, two: np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6), scan, static
+        )
+
+
+def masks_are_whole() -> None:
+    """Ours by policy: a mask is of (batch, time), and any other shape an error rather than broadcast."""
+    with pytest.raises(ValueError, match="mask must be bool"):
+        layers.lstm(jnp.ones((2, 3, 2)), recurrent_params(), mask=jnp.zeros((), bool))
+
+
 PASSING: tuple[Callable[[], None], ...] = (
     log_sumexp_keeps_axis,
     softmax_axis_default,
@@ -353,6 +390,7 @@ PASSING: tuple[Callable[[], None], ...] = (
 )
 
 POLICY: dict[str, Callable[[], None]] = {
+    "unroll_mask_shape_limit": masks_are_whole,
     "adaptive_pool_rule": windows_cover_all,
     "lp_pool_formula": norms_of_magnitudes,
     "alpha_dropout_formula": keeps_mean_and_variance,
@@ -374,7 +412,7 @@ BY_CASES = {
 }
 """Sentences that other cases hold in full."""
 
-NOT_YET = "mask_meaning unroll_equal unroll_mask_shape_limit"
+NOT_YET = ""
 """Sentences about operations that are not there yet."""
 
 

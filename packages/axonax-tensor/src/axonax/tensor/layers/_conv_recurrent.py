@@ -17,7 +17,7 @@ from axonax.tensor.layers._recurrent_steps import Activation, lstm_update, seque
 from axonax.tensor.layers._windows import Padding
 
 State = Shaped[ArrayLike, "batch *positions units"]
-NewState = Shaped[Array, "batch *positions units"]
+NewCarry = tuple[Shaped[Array, "batch *positions units"], Shaped[Array, "batch *positions units"]]
 
 
 def conv_lstm_cell(
@@ -29,7 +29,10 @@ def conv_lstm_cell(
     padding: Padding = "same",
     gate: Activation = "sigmoid",
     activation: Activation = "tanh",
-) -> tuple[tuple[NewState, NewState], NewState]:
+) -> tuple[
+    NewCarry,
+    Shaped[Array, "batch *positions units"],
+]:
     """One step of a convolutional LSTM: `lstm_cell` with convolutions for its products, without peepholes.
 
     ``i, f, g, o = split(conv(x, kernel) + conv(h, recurrent_kernel) + bias)``
@@ -74,7 +77,10 @@ def conv_lstm(
     reverse: bool = False,
     mode: str = "scan",
     remat: bool = False,
-) -> tuple[Shaped[Array, "batch time *positions units"], tuple[NewState, NewState]]:
+) -> tuple[
+    Shaped[Array, "batch time *positions units"],
+    NewCarry,
+]:
     """A convolutional LSTM over a sequence: `conv_lstm_cell` at each step.
 
     Args:

@@ -11,12 +11,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Shaped
 
 from axonax.tensor.layers._recurrence import Unrolling
-from axonax.tensor.layers._recurrent_cells import NewState, State
+from axonax.tensor.layers._recurrent_cells import State
 from axonax.tensor.layers._recurrent_checks import Params
 from axonax.tensor.layers._recurrent_steps import Activation, gru_step, lstm_step, rnn_step, sequence
 
 Sequence = Shaped[ArrayLike, "batch time inputs"]
-Outputs = Shaped[Array, "batch time units"]
+NewCarry = tuple[Shaped[Array, "batch units"], Shaped[Array, "batch units"]]
 Mask = Bool[ArrayLike, "batch time"]
 
 
@@ -31,7 +31,9 @@ def lstm(
     reverse: bool = False,
     mode: str = "scan",
     remat: bool = False,
-) -> tuple[Outputs, tuple[NewState, NewState]]:
+) -> tuple[
+    Shaped[Array, "batch time units"], tuple[Shaped[Array, "batch units"], Shaped[Array, "batch units"]]
+]:
     """Long short-term memory over a sequence: `lstm_cell` at each step.
 
     Args:
@@ -78,7 +80,7 @@ def gru(
     reverse: bool = False,
     mode: str = "scan",
     remat: bool = False,
-) -> tuple[Outputs, NewState]:
+) -> tuple[Shaped[Array, "batch time units"], Shaped[Array, "batch units"]]:
     """Gated recurrent units over a sequence: `gru_cell` at each step.
 
     Args:
@@ -124,7 +126,7 @@ def rnn(
     reverse: bool = False,
     mode: str = "scan",
     remat: bool = False,
-) -> tuple[Outputs, NewState]:
+) -> tuple[Shaped[Array, "batch time units"], Shaped[Array, "batch units"]]:
     """A plain recurrent layer over a sequence: `rnn_cell` at each step.
 
     Args:

@@ -13,7 +13,6 @@ from axonax.tensor.layers._recurrent_checks import Params
 from axonax.tensor.layers._recurrent_steps import Activation, gru_step, lstm_step, rnn_step, stepped
 
 State = Shaped[ArrayLike, "batch units"]
-NewState = Shaped[Array, "batch units"]
 
 
 def lstm_cell(
@@ -23,7 +22,7 @@ def lstm_cell(
     *,
     gate: Activation = "sigmoid",
     activation: Activation = "tanh",
-) -> tuple[tuple[NewState, NewState], NewState]:
+) -> tuple[tuple[Shaped[Array, "batch units"], Shaped[Array, "batch units"]], Shaped[Array, "batch units"]]:
     """One step of a long short-term memory.
 
     ``i, f, g, o = split(x @ kernel + h @ recurrent_kernel + bias)``,
@@ -62,7 +61,7 @@ def rnn_cell(
     params: Params,
     *,
     activation: Activation = "tanh",
-) -> tuple[NewState, NewState]:
+) -> tuple[Shaped[Array, "batch units"], Shaped[Array, "batch units"]]:
     """One step of a plain recurrent layer: ``h' = activation(x @ kernel + h @ recurrent_kernel + bias)``.
 
     Args:
@@ -97,7 +96,7 @@ def gru_cell(
     reset_after: bool = True,
     gate: Activation = "sigmoid",
     activation: Activation = "tanh",
-) -> tuple[NewState, NewState]:
+) -> tuple[Shaped[Array, "batch units"], Shaped[Array, "batch units"]]:
     """One step of a gated recurrent unit.
 
     ``r, z = gate(x @ kernel + h @ recurrent_kernel + bias)``, each with its part;

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Bool
+from jaxtyping import Array, Bool, PyTree, Shaped
 
 from axonax.tensor.layers._recurrence import Unrolling, kept
 from axonax.tensor.layers._recurrent_checks import checked_mask
@@ -17,13 +17,13 @@ from axonax.tensor.layers._recurrent_checks import checked_mask
 def unroll(
     cell: Callable[[Any, Any], tuple[Any, Any]],
     carry: Any,
-    xs: Any,
+    xs: PyTree[Shaped[ArrayLike, "batch time ..."]],
     *,
     mask: Bool[ArrayLike, "batch time"] | None = None,
     reverse: bool = False,
     mode: str = "scan",
     remat: bool = False,
-) -> tuple[Any, Any]:
+) -> tuple[PyTree[Shaped[Array, "batch time ..."]], Any]:
     """``carry, y = cell(carry, x)`` for each step of a sequence.
 
     Bind the parameters of a cell first: ``functools.partial(lstm_cell, params=params)``.
