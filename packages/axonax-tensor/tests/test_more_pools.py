@@ -83,3 +83,47 @@ def test_half_precision_is_summed_in_float32():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+POOLS = [
+    (layers.max_pool, {"window": 2}),
+    (layers.max_pool, {"window": 3, "strides": 2, "padding": "same"}),
+    (layers.max_pool, {"window": 6, "strides": 1}),
+    (layers.min_pool, {"window": (2, 3), "strides": 1}),
+    (layers.avg_pool, {"window": 2}),
+    (layers.avg_pool, {"window": 3, "strides": 2, "padding": 1}),
+]
+
+
+def slope(op, options):
+    def total(x):
+        y = op(x, **options)
+        return jnp.vdot(y, jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))
+
+    return jax.grad(total)
+
+
+@pytest.mark.parametrize(("op", "options"), POOLS)
+def test_what_runs_on_a_cpu_equals_xlas_own(op, options):
+    # Many values are equal: the first of them gets the gradient either way.
+    x = np.random.default_rng(0).integers(0, 4, (2, 7, 8, 3)).astype(np.float32)
+    ours = op(x, **options), jax.jit(slope(op, options))(x)
+
+    def on_all(*operands, cpu, default):
+        return default(*operands)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax.lax, "platform_dependent", on_all)
+        jax.clear_caches()
+        plain = op(x, **options), jax.jit(slope(op, options))(x)
+    jax.clear_caches()
+    for one, two in zip(ours, plain, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("platform", "count"), [("cuda", 1), ("tpu", 1), ("cpu", 0)])
+def test_accelerators_get_xlas_own_windows(platform, count):
+    for op, options in POOLS[:2]:
+        traced = jax.jit(slope(op, options)).trace(jnp.ones((2, 7, 8, 3)))
+        text = traced.lower(lowering_platforms=(platform,)).as_text()
+        assert text.count('"stablehlo.select_and_scatter"') == count

@@ -7,7 +7,6 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Shaped
 
@@ -146,7 +145,5 @@ def root(total: jax.Array, norm: float) -> jax.Array:
 
 
 def _sums(x: jax.Array, windows: Windows, padding: Padding) -> jax.Array:
-    zero = np.zeros((), x.dtype)
-    return over_axes(
-        jax.lax.pad(x, zero, spatial_pads(windows.pads(padding))), windows, jnp.add, jax.lax.add, zero
-    )
+    padded = jax.lax.pad(x, jnp.zeros((), x.dtype), spatial_pads(windows.pads(padding)))
+    return over_axes(padded, windows, jnp.add, jax.lax.add, 0)

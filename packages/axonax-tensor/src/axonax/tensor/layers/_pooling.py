@@ -52,7 +52,7 @@ def max_pool(
     windows = windows_of("max_pool", x, window, strides, dilation)
     x = jax.lax.pad(x, lowest, spatial_pads(windows.pads(padding)))
     # The maximum over a box is the maximum of maxima along its axes, the first of equals with it.
-    return over_axes(x, windows, larger, jax.lax.max, lowest)
+    return over_axes(x, windows, larger, jax.lax.max, lowest.item())
 
 
 def min_pool(
@@ -85,7 +85,7 @@ def min_pool(
     highest = _highest("min_pool", x.dtype)
     windows = windows_of("min_pool", x, window, strides, dilation)
     x = jax.lax.pad(x, highest, spatial_pads(windows.pads(padding)))
-    return over_axes(x, windows, smaller, jax.lax.min, highest)
+    return over_axes(x, windows, smaller, jax.lax.min, highest.item())
 
 
 def windows_of(op: str, x: jax.Array, window: Sizes, strides: Sizes | None, dilation: Sizes) -> Windows:
@@ -115,16 +115,68 @@ def spatial_pads(pads: Pairs) -> tuple[tuple[int, int, int], ...]:
 
 
 def over_axes(
-    x: jax.Array, windows: Windows, combine: Combine, primitive: Combine, start: np.ndarray
+    x: jax.Array, windows: Windows, combine: Combine, primitive: Combine, start: float
 ) -> jax.Array:
-    """The reduction of every window of a padded ``x``, axis by axis."""
+    """The reduction of every window of a padded ``x``: axis by axis on a CPU, elsewhere as XLA's own."""
+    result: jax.Array = _over_axes(x, windows, combine, primitive, start)
+    return result
+
+
+@functools.partial(jax.jit, static_argnames=("windows", "combine", "primitive", "start"))
+def _over_axes(
+    x: jax.Array, windows: Windows, combine: Combine, primitive: Combine, start: float
+) -> jax.Array:
+    # Gradients compare again rather than keep what was compared.
+    by_axis = jax.checkpoint(
+        functools.partial(_by_axis, windows=windows, combine=combine, primitive=primitive, start=start),
+        prevent_cse=False,
+    )
+    # JAX has no gradient of a dilated reduce_window.
+    if set(windows.dilation) != {1}:
+        dilated: jax.Array = by_axis(x)
+        return dilated
+    whole = functools.partial(
+        _reduced,
+        window=(1, *windows.window, 1),
+        strides=(1, *windows.strides, 1),
+        dilation=(1,) * x.ndim,
+        primitive=primitive,
+        start=start,
+    )
+    result: jax.Array = jax.lax.platform_dependent(x, cpu=by_axis, default=whole)
+    return result
+
+
+def _by_axis(x: jax.Array, windows: Windows, combine: Combine, primitive: Combine, start: float) -> jax.Array:
     for axis in range(x.ndim - 2, 0, -1):
-        options = (windows.window[axis - 1], windows.strides[axis - 1], windows.dilation[axis - 1])
-        if options[0] <= _UNROLLED:
-            x = functools.reduce(combine, strided(x, axis, *options))
+        window, stride, dilation = (
+            each[axis - 1] for each in (windows.window, windows.strides, windows.dilation)
+        )
+        if combine is jnp.add and (stride, dilation) == (window, 1):
+            x = _sum_side_by_side(x, axis, window)
+        elif window <= _UNROLLED:
+            x = functools.reduce(combine, strided(x, axis, window, stride, dilation))
         else:
-            x = _reduced(x, axis, *options, primitive, start)
+            x = _reduced(
+                x,
+                _only(axis, window, x.ndim),
+                _only(axis, stride, x.ndim),
+                _only(axis, dilation, x.ndim),
+                primitive=primitive,
+                start=start,
+            )
     return x
+
+
+def _sum_side_by_side(x: jax.Array, axis: int, window: int) -> jax.Array:
+    """The sums of windows that do not overlap; their gradient is a broadcast."""
+    count = x.shape[axis] // window
+    held = jax.lax.slice_in_dim(x, 0, count * window, axis=axis)
+    return held.reshape(*x.shape[:axis], count, window, *x.shape[axis + 1 :]).sum(axis + 1)
+
+
+def _only(axis: int, value: int, ndim: int) -> tuple[int, ...]:
+    return tuple(value if each == axis else 1 for each in range(ndim))
 
 
 def strided(x: jax.Array, axis: int, window: int, stride: int, dilation: int) -> list[jax.Array]:
@@ -148,19 +200,22 @@ def smaller(smallest: jax.Array, each: jax.Array) -> jax.Array:
 
 
 def _reduced(
-    x: jax.Array, axis: int, window: int, stride: int, dilation: int, primitive: Combine, start: np.ndarray
+    x: jax.Array,
+    window: tuple[int, ...],
+    strides: tuple[int, ...],
+    dilation: tuple[int, ...],
+    *,
+    primitive: Combine,
+    start: float,
 ) -> jax.Array:
-    def only(value: int) -> tuple[int, ...]:
-        return tuple(value if each == axis else 1 for each in range(x.ndim))
-
     result: jax.Array = jax.lax.reduce_window(
         x,
-        start,
+        np.asarray(start, x.dtype),
         primitive,
-        window_dimensions=only(window),
-        window_strides=only(stride),
+        window_dimensions=window,
+        window_strides=strides,
         padding="VALID",
-        window_dilation=only(dilation),
+        window_dilation=dilation,
     )
     return result
 
