@@ -184,14 +184,15 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(python=OLDEST, venv_backend="venv")
 def oracle(session: nox.Session) -> None:
-    """Write what torch gives for the table of ops anew and test against it; `-- --check` only compares.
+    """Write what torch and Keras give for the table of ops anew and test against it; `-- --check` compares.
 
     With pip, which finds torch for this Python alone, and several GB of it: no other session installs it.
     """
-    session.install(*editable(GROUND, "functional"), *groups("unit"), "torch==2.13.0")
+    session.install(*editable(GROUND, "functional"), *groups("unit"), "torch==2.13.0", "keras==3.15.1")
     session.run("python", "tools/write_fixtures.py", *session.posargs)
     session.run("python", "tools/write_torch_steps.py", *session.posargs)
-    session.run("pytest", "tests/ops/test_torch.py", env=CACHE)
+    session.run("python", "tools/write_keras_fixtures.py", *session.posargs)
+    session.run("pytest", "tests/ops/test_torch.py", "tests/ops/test_peers.py", env=CACHE)
 
 
 @nox.session
