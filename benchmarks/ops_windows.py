@@ -19,13 +19,9 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+from ops_case import Case
 
 from axonax.tensor import layers
-
-try:
-    from benchmarks.ops_case import Case
-except ImportError:
-    from ops_case import Case  # run as a script
 
 Op = Callable[..., Any]
 _SCANNED = 2
