@@ -58,4 +58,5 @@ def sum_exp(shifted: jax.Array) -> jax.Array:
 def _sum_exp_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
     # The primal leaves the largest out of the sum, its derivative must not.
     total = sum_exp(primals[0])
-    return total, jnp.sum(jnp.exp(primals[0] - total[..., None]) * tangents[0], axis=-1)
+    softmax = jnp.exp(primals[0]) * jnp.exp(-total)[..., None]
+    return total, jnp.sum(softmax * tangents[0], axis=-1)
