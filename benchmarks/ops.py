@@ -23,12 +23,12 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ops_cases import linear
+from ops_cases import functional, linear
 from ops_cases.case import Case
 
 SECONDS = 0.05
 """how long one measurement runs at least"""
-MODULES = (linear,)
+MODULES = (functional, linear)
 
 
 def programs(call: Callable[..., Any], arrays: tuple[Any, ...]) -> tuple[Callable, Callable]:

@@ -193,7 +193,7 @@ ELEMENTWISE: list[tuple[str, dict[str, Any], dict[str, Any], tuple[np.ndarray, .
     (
         "poly",
         {"from_logits": True},
-        {OPTAX: lambda y, p: optax.poly_loss_cross_entropy(p, y)},
+        {OPTAX: lambda y, p: optax.losses.poly_loss_cross_entropy(p, y)},
         (TARGETS, REAL),
     ),
     ("categorical_hinge", {}, {KERAS: keras.losses.categorical_hinge}, (BINARY, REAL)),

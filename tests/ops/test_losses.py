@@ -73,8 +73,10 @@ def test_unknown_reduction(row):
         row.op(*args, **options, reduction="means")
 
 
-def check_finite(row: Any, one: Any, strategies: Any, examples: int, derandomize: bool) -> None:
-    """Value and gradient are finite whatever the strategies draw."""
+def check_finite(
+    row: Any, one: Any, strategies: Any, examples: int, derandomize: bool, dtype: Any = np.float32
+) -> None:
+    """Value and gradient are finite whatever the strategies draw: where they fit, in half precision."""
     call = one.bind(row.op)
     floats = row.differentiable(one)
 
@@ -83,16 +85,25 @@ def check_finite(row: Any, one: Any, strategies: Any, examples: int, derandomize
         values = call(*arrays)
         return values, jax.grad(lambda *each: jnp.sum(call(*each)), floats)(*arrays)
 
+    def rounded(arrays: Any, kind: Any) -> list[np.ndarray]:
+        return [each.astype(kind) if each.dtype.kind == "f" else each for each in arrays]
+
     draws = [make(each.shape) for make, each in zip(strategies, one.arrays, strict=True)]
+    largest = float(jnp.finfo(dtype).max)
 
     @settings(
         max_examples=examples, deadline=None, derandomize=derandomize, suppress_health_check=list(HealthCheck)
     )
     @given(st.tuples(*draws))
     def check(arrays: Any) -> None:
-        values, gradient = both(*arrays)
-        for leaf in (values, *gradient):
-            assert np.isfinite(leaf).all()
+        narrow = [np.clip(each, -largest, largest) if each.dtype.kind == "f" else each for each in arrays]
+        narrow = rounded(narrow, dtype)
+        wide = [np.asarray(each, np.float32) if each.dtype == dtype else each for each in narrow]
+        for leaf, exact in zip((both(*narrow)), both(*wide), strict=True):
+            for one_leaf, its in zip(jax.tree.leaves(leaf), jax.tree.leaves(exact), strict=True):
+                fits = np.abs(np.asarray(its)) < largest / 2
+                assert np.isfinite(np.asarray(one_leaf, np.float32))[fits].all()
+                assert dtype != np.float32 or np.isfinite(its).all()
 
     check()
 
@@ -106,3 +117,15 @@ def test_finite_on_the_whole_domain(row, one, strategies):
 @pytest.mark.parametrize(("row", "one", "strategies"), DOMAINS)
 def test_finite_on_the_whole_domain_at_length(row, one, strategies):
     check_finite(row, one, strategies, 1000, False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16], ids=["float16", "bfloat16"])
+@pytest.mark.parametrize(("row", "one", "strategies"), DOMAINS)
+def test_finite_in_half_precision_at_length(row, one, strategies, dtype):
+    check_finite(row, one, strategies, 1000, False, dtype)
+
+
+@pytest.mark.parametrize(("row", "one", "strategies"), [each for each in DOMAINS if each.id.endswith("-0")])
+def test_finite_in_half_precision(row, one, strategies):
+    check_finite(row, one, strategies, 50, True, np.float16)
