@@ -68,7 +68,9 @@ def conv_lstm(x: Any, carry: Any, mask: Any, kernel: Any, hidden: Any, bias: Any
     def window_first(each: Any) -> Any:
         return np.moveaxis(ours(each), (1, 0), (-2, -1))
 
-    params = {"kernel": window_first(kernel), "recurrent_kernel": window_first(hidden), "bias": ours(bias)}
+    # Axon adds 1 to the terms of the forget gate at each step; ours has that in the bias.
+    remembering = ours(bias) + np.repeat([0, 1, 0, 0], len(bias) // 4).astype(np.float32)
+    params = {"kernel": window_first(kernel), "recurrent_kernel": window_first(hidden), "bias": remembering}
     state = tuple(np.moveaxis(each[:, 0], 1, -1) for each in carry)
     x = np.moveaxis(x, 2, -1)
     ys, last = layers.conv_lstm(x, params, state, mask=counted(mask, x), **options(kwargs))

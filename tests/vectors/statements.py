@@ -387,6 +387,8 @@ PASSING: tuple[Callable[[], None], ...] = (
     resize_half_pixel,
     rounding,
     layer_inits,
+    mask_meaning,
+    unroll_equal,
 )
 
 POLICY: dict[str, Callable[[], None]] = {
