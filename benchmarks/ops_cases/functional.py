@@ -88,6 +88,11 @@ def hand_tversky(y: Any, p: Any) -> Any:
     return 1 - (hit + 1) / (hit + (false + missed) / 2 + 1)
 
 
+def hand_dice(y: Any, p: Any) -> Any:
+    """The ratio of the sums."""
+    return 1 - (2 * (y * p).sum(-1) + 1) / (y.sum(-1) + p.sum(-1) + 1)
+
+
 def hand_nce(index: Any, queries: Any, keys: Any) -> Any:
     """Cross-entropy of the cosines."""
     queries, keys = (x / jnp.linalg.norm(x, axis=-1, keepdims=True) for x in (queries, keys))
@@ -199,7 +204,7 @@ ELEMENTWISE: list[tuple[str, dict[str, Any], dict[str, Any], tuple[np.ndarray, .
     ("categorical_hinge", {}, {KERAS: keras.losses.categorical_hinge}, (BINARY, REAL)),
     ("cosine_similarity", {}, {OPTAX: lambda y, p: -optax.cosine_similarity(p, y)}, (OTHER, REAL)),
     ("tversky", {}, {HAND: hand_tversky}, (BINARY, P)),
-    ("dice", {}, {HAND: hand_tversky}, (BINARY, P)),
+    ("dice", {}, {HAND: hand_dice}, (BINARY, P)),
     ("info_nce", {}, {HAND: hand_nce}, (np.arange(B, dtype=np.int32), REAL, OTHER)),
     ("z_loss", {"coefficient": 1.0}, {HAND: lambda y, p: jax.nn.logsumexp(p, -1) ** 2}, (BINARY, REAL)),
     ("triplet_margin", {}, {HAND: hand_triplet}, (BINARY, REAL, OTHER, P)),
@@ -229,9 +234,9 @@ def update(name: str, hand: Callable[..., Any], *arrays: np.ndarray, **options: 
     state = metric.init(*arrays)
 
     def mine(y: Any, p: Any) -> Any:
-        return metric.compute(metric.update(state, y, jax.lax.stop_gradient(p)))
+        return metric.compute(metric.update(state, *jax.lax.stop_gradient((y, p))))
 
-    return Case(f"metric {name}", mine, {HAND: lambda y, p: hand(y, jax.lax.stop_gradient(p))}, arrays)
+    return Case(f"metric {name}", mine, {HAND: lambda y, p: hand(*jax.lax.stop_gradient((y, p)))}, arrays)
 
 
 def hand_confusion(y: Any, p: Any) -> Any:
