@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -152,7 +153,7 @@ def _by_axis(x: jax.Array, windows: Windows, combine: Combine, primitive: Combin
         window, stride, dilation = (
             each[axis - 1] for each in (windows.window, windows.strides, windows.dilation)
         )
-        if combine is jnp.add and (stride, dilation) == (window, 1):
+        if combine is jnp.add and (stride, dilation) == (window, 1) and window <= _UNROLLED:
             x = _sum_side_by_side(x, axis, window)
         elif window <= _UNROLLED:
             x = functools.reduce(combine, strided(x, axis, window, stride, dilation))
@@ -168,11 +169,20 @@ def _by_axis(x: jax.Array, windows: Windows, combine: Combine, primitive: Combin
     return x
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def _sum_side_by_side(x: jax.Array, axis: int, window: int) -> jax.Array:
-    """The sums of windows that do not overlap; their gradient is a broadcast."""
+    """The sums of windows that do not overlap."""
+    return functools.reduce(jnp.add, strided(x, axis, window, window, 1))
+
+
+@_sum_side_by_side.defjvp
+def _sum_side_by_side_jvp(axis: int, window: int, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    """Slower forward, but what it is transposed to is a broadcast."""
+    ((x,), (dx,)) = primals, tangents
     count = x.shape[axis] // window
-    held = jax.lax.slice_in_dim(x, 0, count * window, axis=axis)
-    return held.reshape(*x.shape[:axis], count, window, *x.shape[axis + 1 :]).sum(axis + 1)
+    held = jax.lax.slice_in_dim(dx, 0, count * window, axis=axis)
+    summed = held.reshape(*x.shape[:axis], count, window, *x.shape[axis + 1 :]).sum(axis + 1)
+    return _sum_side_by_side(x, axis, window), summed
 
 
 def _only(axis: int, value: int, ndim: int) -> tuple[int, ...]:
