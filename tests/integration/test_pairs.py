@@ -1,5 +1,7 @@
 """Each pair of packages, meeting through plain values and the contracts alone."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -164,6 +166,24 @@ def test_our_optimizer_in_the_loop_equals_a_hand_written_optax_loop(everywhere):
     expected, got = by_hand(), everywhere(in_the_loop)
     assert jax.tree.structure(expected) == jax.tree.structure(got)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), got, expected)
+
+
+def test_micro_batches_in_the_loop_weigh_as_much_as_they_hold(everywhere):
+    """Parts of unequal weights and a small last one: a step a pass equals the step on all at once."""
+    x, y = blobs()
+    weights = np.random.default_rng(2).integers(0, 3, len(x)).astype(np.float32)
+    start, cuts = linear_init(jax.random.key(1)), (0, 40, 80, 96)
+    parts = [(x[a:b], y[a:b], weights[a:b]) for a, b in itertools.pairwise(cuts)]
+
+    def train(data, optimizer):
+        trainer = loop.trainer((linear_init, linear_apply), "categorical_cross_entropy", optimizer)
+        return trainer.run(data, start, epochs=3).model_state
+
+    whole = train([(x, y, weights)], optim.adam(0.1))
+    small = everywhere(lambda: train(parts, optim.accumulate(optim.adam(0.1), len(parts))))
+    for name in start:
+        assert not np.allclose(small[name], start[name], atol=0.1)
+        np.testing.assert_allclose(small[name], whole[name], rtol=1e-4, atol=1e-5)
 
 
 def test_minimize_trains_the_parameters_of_a_graph():

@@ -261,11 +261,30 @@ def test_objective_with_key_train_and_buffers() -> None:
     assert result.metrics["validation_loss"] == -1
 
 
+def test_the_weight_of_a_batch_reaches_an_optimizer_that_takes_it() -> None:
+    def update(updates: Any, state: Any, params: Any = None, *, weight: Any) -> Any:
+        return jax.tree.map(jnp.zeros_like, updates), state + weight
+
+    def total(data: Any) -> float:
+        optimizer = optax.GradientTransformationExtraArgs(lambda params: jnp.zeros(()), update)
+        step = loop.train_step(
+            (lambda key, x: jnp.zeros(()), lambda params, x: params * x), lambda t, p: (t - p) ** 2, optimizer
+        )
+        state = step.init(jax.random.key(0), data[0])
+        for batch in data:
+            state, _ = step.step(batch, state)
+        return float(state.opt_state)
+
+    x = jnp.ones(3)
+    assert total([(x, x), (x[:2], x[:2])]) == 5
+    assert total([(x, x, jnp.array([0.5, 0.0, 2.0])), (x, x, x)]) == 5.5
+
+
 def test_value_and_value_fn_reach_an_optimizer_that_takes_them() -> None:
     def update(
         updates: Any, state: Any, params: Any = None, *, value: Any, value_fn: Any, **extra: Any
     ) -> Any:
-        assert set(extra) == {"grad"}
+        assert set(extra) == {"grad", "weight"}
         return jax.tree.map(jnp.zeros_like, updates), (value, value_fn(params))
 
     optimizer = optax.GradientTransformationExtraArgs(lambda params: (jnp.zeros(()), jnp.zeros(())), update)

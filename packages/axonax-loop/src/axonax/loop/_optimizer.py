@@ -11,12 +11,12 @@ from axonax.tensor import plugins
 from axonax.tensor.updates import apply_updates
 
 PyTree = Any
-EXTRA = ("value", "grad", "value_fn")
+EXTRA = ("value", "grad", "value_fn", "weight")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Updater:
-    """An optimizer, and which of ``value``, ``grad`` and ``value_fn`` its update takes."""
+    """An optimizer, and which of ``value``, ``grad``, ``value_fn`` and ``weight`` its update takes."""
 
     init: Callable[[PyTree], PyTree]
     update: Callable[..., tuple[PyTree, PyTree]]
@@ -31,9 +31,10 @@ class Updater:
         *,
         value: Any,
         value_fn: Callable[[PyTree], Any],
+        weight: Any,
     ) -> tuple[PyTree, PyTree]:
-        """New parameters and a new state of the optimizer."""
-        known = {"value": value, "grad": gradients, "value_fn": value_fn}
+        """New parameters and a new state of the optimizer; ``weight``: what the gradient is a mean over."""
+        known = {"value": value, "grad": gradients, "value_fn": value_fn, "weight": weight}
         extra = {name: known[name] for name in self.extra}
         updates, opt_state = self.update(gradients, opt_state, params, **extra)
         return apply_updates(params, updates), opt_state

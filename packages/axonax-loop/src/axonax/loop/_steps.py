@@ -89,7 +89,12 @@ def make_train_step(
         params = trained(state.model_state)
         (loss, (outputs, model_state)), gradients = jax.value_and_grad(value, has_aux=True)(params)
         params, opt_state = optimizer.apply(
-            params, gradients, state.opt_state, value=loss, value_fn=lambda params: value(params)[0]
+            params,
+            gradients,
+            state.opt_state,
+            value=loss,
+            value_fn=lambda params: value(params)[0],
+            weight=outputs["loss_weight"],
         )
         model_state = with_trained(model_state, params)
         return state.replace(
