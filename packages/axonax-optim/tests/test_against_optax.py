@@ -47,6 +47,39 @@ def adafactor(weight_decay=None, mask=None, **options):
     return optax.adafactor(weight_decay_rate=weight_decay, weight_decay_mask=mask, **options)
 
 
+def adan(learning_rate, eps, eps_root, weight_decay, mask, **shares):
+    """The authors' code (sail-sg/Adan, without its proximal decay), a leaf at a time; Optax's differs."""
+    b1, b2, b3 = (shares[name] for name in ("b1", "b2", "b3"))
+
+    def leaf_init(param):
+        return {name: jnp.zeros_like(param) for name in ("m", "v", "n", "g")}
+
+    def leaf_step(g, old, first, t):
+        diff = jnp.where(first, 0, g - old["g"])
+        new = {
+            "m": b1 * old["m"] + (1 - b1) * g,
+            "v": b2 * old["v"] + (1 - b2) * diff,
+            "n": b3 * old["n"] + (1 - b3) * (g + b2 * diff) ** 2,
+            "g": g,
+        }
+        root = jnp.sqrt(new["n"] / (1 - b3**t) + eps_root) + eps
+        return new, (new["m"] / (1 - b1**t) + b2 * new["v"] / (1 - b2**t)) / root
+
+    def init(params):
+        return [leaf_init(leaf) for leaf in jax.tree.leaves(params)], jnp.zeros((), jnp.int32)
+
+    def update(updates, state, params):
+        leaves, structure = jax.tree.flatten(updates)
+        moments, count = state
+        found = [leaf_step(g, old, count == 0, count + 1) for g, old in zip(leaves, moments, strict=True)]
+        decays = jax.tree.map(lambda p, kept: weight_decay * p * kept, params, mask)
+        steps = zip((step for _, step in found), jax.tree.leaves(decays), strict=True)
+        steps = [-learning_rate * (step + decay) for step, decay in steps]
+        return jax.tree.unflatten(structure, steps), ([new for new, _ in found], count + 1)
+
+    return optax.GradientTransformation(init, update)
+
+
 def lars(mask=True, trust_mask=True, **options):
     return optax.lars(weight_decay_mask=mask, trust_ratio_mask=trust_mask, **options)
 
@@ -122,7 +155,7 @@ CASES = {
     "adamax": (optim.adamax, optax.adamax, {"learning_rate": 0.05, "b1": 0.8, "b2": 0.95, "eps": 1e-6}, {}),
     "adamw": (optim.adamw, optax.adamw, {**ADAM, "weight_decay": 0.1}, {}),
     "adamw mask": (optim.adamw, optax.adamw, {**ADAM, "weight_decay": 0.1}, {"mask": MASK}),
-    "adan": (optim.adan, optax.adan, {**ADAM, "b3": 0.9, "weight_decay": 0.1}, {"mask": MASK}),
+    "adan": (optim.adan, adan, {**ADAM, "b3": 0.9, "weight_decay": 0.1}, {"mask": MASK}),
     "fromage": (optim.fromage, optax.fromage, {"learning_rate": 0.05, "min_norm": 1e-3}, {}),
     "lamb": (optim.lamb, lamb, {**ADAM, "weight_decay": 0.1, "min_norm": 0.01}, {}),
     "lars": (

@@ -176,7 +176,8 @@ def scipy_minimize(classic, method):
     both = jax.jit(jax.value_and_grad(classic.objective))
     bounds, x0 = limits(classic)
     options = {"gtol": 1e-5, "maxiter": 5000, **({"ftol": 0.0} if method == "L-BFGS-B" else {})}
-    return scipy.optimize.minimize(both, x0, jac=True, method=method, bounds=bounds, options=options)
+    with np.errstate(over="ignore"):  # its line search casts to float32
+        return scipy.optimize.minimize(both, x0, jac=True, method=method, bounds=bounds, options=options)
 
 
 def is_a_minimum(classic, x, value, minima):

@@ -213,3 +213,35 @@ def test_hestenes_stiefel():
     result = optim.minimize(squares, START, method, tolerance=1e-3)
     assert result.converged
     np.testing.assert_allclose(result.x["a"][1], 1.0, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", [optim.lbfgs, optim.lbfgs(), optim.lbfgs(1.0, line_search=True)])
+def test_lbfgs_is_one_method_by_name_by_factory_and_by_value(method):
+    expected = optim.minimize(squares, START, "lbfgs", tolerance=1e-3)
+    got = optim.minimize(squares, START, method, tolerance=1e-3)
+    assert int(got.evaluations) == int(expected.evaluations)
+    jax.tree.map(np.testing.assert_array_equal, got.x, expected.x)
+
+
+def test_lbfgs_takes_its_memory_along():
+    few, same = (
+        optim.minimize(squares, START, each) for each in (optim.lbfgs(memory_size=2), optim.bfgs(memory=2))
+    )
+    assert int(few.evaluations) == int(same.evaluations)
+    jax.tree.map(np.testing.assert_array_equal, few.x, same.x)
+
+
+def test_lbfgs_with_options_of_its_own_is_the_transformation():
+    result = optim.minimize(
+        squares, START, optim.lbfgs(0.1, line_search=False), max_steps=500, tolerance=1e-3
+    )
+    assert result.converged
+    assert int(result.evaluations) == int(result.steps) + 1
+
+
+def test_a_traced_rate_of_lbfgs():
+    def solve(rate):
+        return optim.minimize(squares, START, optim.lbfgs(rate, line_search=False), max_steps=3).value
+
+    values = jax.vmap(solve)(jnp.array([0.01, 0.05]))
+    assert values[1] < values[0]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from axonax.optim._checks import Number, Schedule, options
 from axonax.optim._live import descend, live
+
+PyTree = Any
 
 
 @options
@@ -143,9 +147,9 @@ def adan(
     """Adan: running means of the gradient and of its change, over a root of their squared sum.
 
     With ``d = g - g_previous``: ``m = b1 m + (1 - b1) g``, ``v = b2 v + (1 - b2) d``,
-    ``n = b3 n + (1 - b3) (g + (1 - b2) d)^2``; the direction is ``(m + (1 - b2) v) / (sqrt(n + eps_root) +
-    eps)``, each mean with its bias corrected. This is Optax's Adan: the paper, whose shares are 1 minus
-    these, weighs ``d`` and ``v`` by ``b2``.
+    ``n = b3 n + (1 - b3) (g + b2 d)^2``; the direction is ``(m + b2 v) / (sqrt(n + eps_root) + eps)``, each
+    mean with its bias corrected, as in the authors' code; ``d`` is 0 in the first step. The paper's shares
+    are 1 minus these. Optax 0.2.8 weighs ``d`` and ``v`` by ``1 - b2``, which is not the paper's.
 
     Args:
         learning_rate: as in `adam`.
@@ -273,7 +277,39 @@ def _adamax(*, learning_rate: Any, **moments: Any) -> Any:
 
 def _adan(*, learning_rate: Any, weight_decay: Any, mask: Any, **moments: Any) -> Any:
     decay = optax.add_decayed_weights(weight_decay, mask)
-    return descend(learning_rate, moments=optax.scale_by_adan(**moments), decay=decay)
+    return descend(learning_rate, moments=_scale_by_adan(**moments), decay=decay)
+
+
+class AdanState(NamedTuple):
+    """The running means of gradient, change and square, the last gradient, and the number of steps."""
+
+    m: PyTree
+    v: PyTree
+    n: PyTree
+    g: PyTree
+    t: jax.Array
+
+
+def _scale_by_adan(b1: Any, b2: Any, b3: Any, eps: Any, eps_root: Any) -> optax.GradientTransformation:
+    def init(params: PyTree) -> AdanState:
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return AdanState(zeros, zeros, zeros, zeros, jnp.zeros((), jnp.int32))
+
+    def update(updates: PyTree, state: AdanState, params: PyTree = None) -> tuple[PyTree, AdanState]:
+        count = optax.safe_increment(state.t)
+        change = jax.tree.map(lambda new, old: jnp.where(state.t == 0, 0, new - old), updates, state.g)
+        ahead = optax.tree.add_scale(updates, b2, change)
+        m = optax.tree.update_moment(updates, state.m, b1, 1)
+        v = optax.tree.update_moment(change, state.v, b2, 1)
+        n = optax.tree.update_moment_per_elem_norm(ahead, state.n, b3, 2)
+        one, two, three = (1 - share**count for share in (b1, b2, b3))
+
+        def direction(m: Any, v: Any, n: Any) -> Any:
+            return (m / one + b2 * v / two) / (jnp.sqrt(n / three + eps_root) + eps)
+
+        return jax.tree.map(direction, m, v, n), AdanState(m, v, n, updates, count)
+
+    return optax.GradientTransformation(init, update)
 
 
 def _novograd(*, learning_rate: Any, **moments: Any) -> Any:

@@ -91,6 +91,8 @@ def number_or_schedule(owner: str, name: str, value: Any) -> Any:
 
 def is_number(value: Any) -> bool:
     """Whether ``value`` is a real number or an array of them (``bool`` is not)."""
+    if type(value) in (float, int):
+        return True
     if not isinstance(value, (int, float, np.ndarray, np.generic, jax.Array)):
         return False
     dtype = jnp.result_type(value)

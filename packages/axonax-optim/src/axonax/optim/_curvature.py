@@ -26,7 +26,8 @@ def lbfgs(
     """L-BFGS: the inverse Hessian from the last changes of the gradient, with a zoom line search.
 
     With a line search ``update`` takes ``value`` and ``value_fn`` (a function of the parameters) as extra
-    arguments, as `minimize` passes them. For exact objectives, not for noisy ones.
+    arguments. For exact objectives, not for noisy ones. In `minimize` ``lbfgs(memory_size=m)`` stands for
+    its own method ``bfgs(memory=m)``, which is faster; with another option set it is this one.
 
     Args:
         learning_rate: the factor of the first trial step of the line search; without one, of each step.
@@ -180,6 +181,16 @@ def muon(
     )
     static = {"ns_steps": whole("muon", "ns_steps", ns_steps), "nesterov": nesterov, "adaptive": adaptive}
     return live("muon", _muon, numbers, mask=mask, **static)
+
+
+def lbfgs_memory(optimizer: Any) -> int | None:
+    """The memory of what ``lbfgs(memory_size=...)`` makes; ``None`` for all else."""
+    rule: Any = getattr(optimizer.update, "rule", None)
+    memory = dict(getattr(rule, "static", ())).get("memory_size")
+    # A traced rate cannot be compared, and is not the default.
+    if memory is None or isinstance(rule.sources[0], jax.core.Tracer):
+        return None
+    return memory if optimizer == lbfgs(memory_size=memory) else None
 
 
 def _lbfgs(*, learning_rate: Any, memory_size: int, scale_init_precond: bool, search: int) -> Any:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from axonax.optim._bounds import reach, steepest
 from axonax.optim._precision import epsilon, rounding
@@ -30,15 +31,39 @@ class _Sample(NamedTuple):
     slope: jax.Array
 
 
-class _State(NamedTuple):
+class _Search(NamedTuple):
+    """Where a search stands: the next length, the ends of its bracket, the best trial."""
+
     length: jax.Array
     low: _Sample
     high: _Sample
-    point: Point
     best: _Sample
     evaluations: jax.Array
     last: jax.Array
     done: jax.Array
+
+
+class _State(NamedTuple):
+    """What goes from trial to trial; all numbers in one array: a kernel for each would cost more."""
+
+    point: Point
+    numbers: jax.Array
+
+
+def _pack(search: _Search) -> jax.Array:
+    leaves = jax.tree.leaves(search)
+    return jnp.stack([jnp.asarray(leaf, search.length.dtype) for leaf in leaves])
+
+
+def _unpack(numbers: jax.Array) -> _Search:
+    length, *samples, evaluations, last, done = (numbers[index] for index in range(_SIZE))
+    low, high, best = (_Sample(*samples[start : start + 3]) for start in (0, 3, 6))
+    return _Search(length, low, high, best, evaluations, last > 0, done > 0)
+
+
+_SIZE, _EVALUATIONS, _LAST, _DONE = 13, 10, 11, 12
+# What the last trial adds to the numbers.
+_END = np.isin(np.arange(_SIZE), (_EVALUATIONS, _DONE))
 
 
 def descent(problem: Problem, point: Point, direction: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -78,26 +103,36 @@ def line_search(
     zero, infinite = jnp.zeros((), scalar), jnp.asarray(jnp.inf, scalar)
     start = _Sample(zero, point.value, slope)
 
-    def run(state: _State) -> _State:
-        x = problem.project(point.x + state.length.astype(point.x.dtype) * direction)
-        trial = problem.at(x)
-        sample = _Sample(
-            state.length, trial.value.astype(scalar), jnp.vdot(trial.gradient, direction).astype(scalar)
-        )
-        return _narrow(state, start, trial, sample, _Rules(longest, curvature, strong))
+    rules = _Rules(longest, curvature, strong)
 
-    first = _State(
+    def run(state: _State) -> _State:
+        length, last = state.numbers[0], state.numbers[_LAST]
+        x = problem.project(point.x + length.astype(point.x.dtype) * direction)
+        trial = problem.at(x)
+        steepness = jnp.vdot(trial.gradient, direction).astype(scalar)
+        sample = _Sample(length, trial.value.astype(scalar), steepness)
+        # The first trial is the last one most of the time: what follows from one is not computed then.
+        numbers = jax.lax.cond(
+            _accepted(start, sample, rules) | (last > 0),
+            lambda numbers: numbers + _END.astype(scalar),
+            lambda numbers: _pack(_narrow(_unpack(numbers), start, sample, rules)),
+            state.numbers,
+        )
+        return _State(trial, numbers)
+
+    first = _Search(
         length=jnp.ones((), scalar),
         low=start,
         high=_Sample(infinite, infinite, infinite),
-        point=point,
         best=start,
-        evaluations=jnp.zeros((), jnp.int32),
+        evaluations=zero,
         last=jnp.asarray(False),
         done=~(slope < 0),
     )
-    end = jax.lax.while_loop(lambda state: ~state.done, run, first)
-    return Found(end.point, end.length, end.evaluations, (end.evaluations > 0) & (end.length > 0))
+    end = jax.lax.while_loop(lambda state: state.numbers[_DONE] == 0, run, _State(point, _pack(first)))
+    search = _unpack(end.numbers)
+    evaluations = search.evaluations.astype(jnp.int32)
+    return Found(end.point, search.length, evaluations, (evaluations > 0) & (search.length > 0))
 
 
 class _Rules(NamedTuple):
@@ -106,42 +141,54 @@ class _Rules(NamedTuple):
     strong: bool
 
 
-def _narrow(state: _State, start: _Sample, trial: Point, sample: _Sample, rules: _Rules) -> _State:
-    """Judge a trial: keep it, or make it an end of the bracket and choose the next.
-
-    A search without hope goes back to the best trial, or to its start, and ends there.
-    """
-    noise = rounding(start.value)
-    finite = jnp.isfinite(sample.value) & jnp.isfinite(sample.slope)
-    decreased = sample.value <= start.value + DECREASE * sample.length * start.slope
-    level = sample.value <= start.value + noise
+def _accepted(start: _Sample, sample: _Sample, rules: _Rules) -> jax.Array:
+    """Whether a trial meets the conditions, or is as far as the bounds allow."""
+    decreased, level = _lower(start, sample)
     steepness = jnp.abs(sample.slope) if rules.strong else -sample.slope
     flat = steepness <= -rules.curvature * start.slope
     enough = decreased | (level & (sample.slope <= (2 * DECREASE - 1) * start.slope))
     at_end = decreased & (sample.length >= rules.longest) & (sample.slope <= 0)
-    found = finite & ((enough & flat) | at_end)
+    accepted: jax.Array = _finite(sample) & ((enough & flat) | at_end)
+    return accepted
+
+
+def _lower(start: _Sample, sample: _Sample) -> tuple[jax.Array, jax.Array]:
+    """Whether the objective fell enough, and whether it rose no more than its rounding."""
+    decreased = sample.value <= start.value + DECREASE * sample.length * start.slope
+    return decreased, sample.value <= start.value + rounding(start.value)
+
+
+def _finite(sample: _Sample) -> jax.Array:
+    return jnp.isfinite(sample.value) & jnp.isfinite(sample.slope)
+
+
+def _narrow(search: _Search, start: _Sample, sample: _Sample, rules: _Rules) -> _Search:
+    """Make a trial an end of the bracket, and choose the next.
+
+    A search without hope goes back to the best trial, or to its start, and ends there.
+    """
+    decreased, level = _lower(start, sample)
+    finite, noise = _finite(sample), rounding(start.value)
     too_far = ~finite | ~(decreased | level) | (sample.slope >= 0)
-    low = _choose(too_far, state.low, sample)
-    high = _choose(too_far, sample, state.high)
-    best = _choose(finite & (sample.value < state.best.value), sample, state.best)
+    low = _choose(too_far, search.low, sample)
+    high = _choose(too_far, sample, search.high)
+    best = _choose(finite & (sample.value < search.best.value), sample, search.best)
     following = jnp.where(
         jnp.isfinite(high.length),
-        _inside(low, high, noise, state.evaluations),
-        jnp.minimum(_beyond(state.low, sample), rules.longest),
+        _inside(low, high, noise, search.evaluations),
+        jnp.minimum(_beyond(search.low, sample), rules.longest),
     )
     width = high.length - low.length
     hopeless = jnp.isfinite(width) & (width <= 4 * epsilon(width) * high.length)
-    hopeless = ~found & (hopeless | (state.evaluations + 2 >= MOST))
-    done = found | state.last
-    return _State(
-        length=jnp.where(done, sample.length, jnp.where(hopeless, best.length, following)),
+    hopeless = hopeless | (search.evaluations + 2 >= MOST)
+    return _Search(
+        length=jnp.where(hopeless, best.length, following),
         low=low,
         high=high,
-        point=trial,
         best=best,
-        evaluations=state.evaluations + 1,
+        evaluations=search.evaluations + 1,
         last=hopeless,
-        done=done,
+        done=jnp.asarray(False),
     )
 
 

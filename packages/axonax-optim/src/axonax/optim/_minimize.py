@@ -14,6 +14,7 @@ import optax
 from axonax.optim._bounds import box
 from axonax.optim._checks import is_whole, number, options
 from axonax.optim._conjugate import nonlinear_cg
+from axonax.optim._curvature import lbfgs_memory
 from axonax.optim._descent import Descent
 from axonax.optim._dtypes import compute_dtype
 from axonax.optim._least_squares import gauss_newton, levenberg_marquardt
@@ -24,6 +25,8 @@ from axonax.optim._result import NOT_FINITE, Result, Tolerance
 from axonax.tensor import names, plugins, trees
 
 PyTree = Any
+# By far the most, told without the cost of JAX's rules of promotion.
+_FLOATS = frozenset(map(np.dtype, (np.float32, np.float64)))
 METHODS: dict[str, Method] = {
     "bfgs": bfgs(),
     "gauss_newton": gauss_newton(),
@@ -69,7 +72,8 @@ def minimize(
         method: ``"lbfgs"``, ``"bfgs"``, ``"nonlinear_cg"``, ``"gauss_newton"``, ``"levenberg_marquardt"`` or
             what their factories make, such as ``optim.bfgs(memory=20)``; the name of any optimizer
             (``"adam"``), a factory without needed arguments, or any Optax transformation, such as
-            ``optim.adam(0.1)``.
+            ``optim.adam(0.1)``. ``optim.lbfgs(memory_size=m)`` is ``optim.bfgs(memory=m)``, as ``"lbfgs"``
+            is; with another option set, which that has not, it is Optax's.
         args: further arguments of the objective, any pytrees: what the minimum can be differentiated by.
         bounds: ``(lower, upper)``: each a number, an array or a tree, as far down ``x0`` as it
             pleases; ``None`` leaves a side open. Every step ends within them.
@@ -132,6 +136,8 @@ def as_start(owner: str, name: str, x0: PyTree) -> PyTree:
     leaves = jax.tree.leaves(x0)
     if not leaves:
         raise ValueError(f"{owner}: {name} has no leaves, got an empty tree")
+    if all(isinstance(leaf, jax.Array) and leaf.dtype in _FLOATS and not leaf.weak_type for leaf in leaves):
+        return x0
     if not all(jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves):
         for path, leaf in trees.flatten(x0).items():
             if compute_dtype(leaf) is None or jnp.issubdtype(jnp.result_type(leaf), jnp.complexfloating):
@@ -198,7 +204,10 @@ def _make(factory: Callable[[], Any]) -> Any:
     return factory()
 
 
-def _descent(optimizer: Any) -> Descent:
+def _descent(optimizer: Any) -> Method:
+    memory = lbfgs_memory(optimizer)
+    if memory is not None:
+        return bfgs(memory=memory)
     update = hashable(optimizer.update)
     if not isinstance(optimizer, optax.GradientTransformationExtraArgs):
         update = _Ignoring(update)
