@@ -3,8 +3,8 @@
     python benchmarks/ops.py --only conv --rounds 30 --out benchmarks/results/ops.md
 
 All contenders of a case run in turn within one process, so that a slow minute of the machine slows all of
-them; the best round counts. ``ratio`` is the best rival's time over ours: 1 is level, more is faster. Gradients
-are those of all arrays of floats, and contenders must agree on them.
+them; the best round counts. ``ratio`` is the best rival's time over ours: 1 is level, more is faster.
+Gradients are those of all arrays of floats, and contenders must agree on them.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ops_cases import functional, linear
+from ops_cases import attention, functional, linear, recurrent, windows
 from ops_cases.case import Case
 
 SECONDS = 0.05
 """how long one measurement runs at least"""
-MODULES = (functional, linear)
+MODULES = (linear, windows, recurrent, attention, functional)
 
 
 def programs(call: Callable[..., Any], arrays: tuple[Any, ...]) -> tuple[Callable, Callable]:
-    """A call, compiled, and the call with what it pulls back from fixed cotangents to all arrays of floats."""
+    """A call, compiled, and the call with what it pulls back from fixed cotangents to all floats."""
     floats = [i for i, each in enumerate(arrays) if jnp.issubdtype(each.dtype, jnp.floating)]
     cotangents = jax.tree.map(cotangent, jax.eval_shape(call, *arrays))
 

@@ -12,8 +12,8 @@ from jaxtyping import Array, Shaped
 
 from axonax.tensor._moments import narrowed, widened
 from axonax.tensor.layers._arrays import Sizes, per_axis
-from axonax.tensor.layers._averaging import powers, root
-from axonax.tensor.layers._pooling import larger, spatial_axes
+from axonax.tensor.layers._averaging import avg_pool, lp_pool, powers, root
+from axonax.tensor.layers._pooling import larger, max_pool, spatial_axes
 
 
 def adaptive_max_pool(
@@ -37,7 +37,10 @@ def adaptive_max_pool(
     [2.0, 4.0]
     """
     x = jnp.asarray(x)
-    for axis, count in enumerate(_counts("adaptive_max_pool", x, output_size), 1):
+    counts = _counts("adaptive_max_pool", x, output_size)
+    if window := _even(x, counts):
+        return max_pool(x, window=window)
+    for axis, count in enumerate(counts, 1):
         starts, ends = _bounds(x.shape[axis], count)
         # A window that is shorter than the longest sees its last input again, which never wins.
         seen = [np.minimum(starts + step, ends - 1) for step in range(int((ends - starts).max()))]
@@ -64,7 +67,10 @@ def adaptive_avg_pool(
     [1.0, 3.0]
     """
     wide = widened(x)
-    for axis, count in enumerate(_counts("adaptive_avg_pool", wide, output_size), 1):
+    counts = _counts("adaptive_avg_pool", wide, output_size)
+    if window := _even(wide, counts):
+        return avg_pool(x, window=window)
+    for axis, count in enumerate(counts, 1):
         chosen = _members(wide.shape[axis], count)
         wide = _product(wide, axis, chosen / chosen.sum(1, keepdims=True))
     return narrowed(wide, x)
@@ -90,7 +96,10 @@ def adaptive_lp_pool(
     [5.0]
     """
     wide = powers("adaptive_lp_pool", x, norm)
-    for axis, count in enumerate(_counts("adaptive_lp_pool", wide, output_size), 1):
+    counts = _counts("adaptive_lp_pool", wide, output_size)
+    if window := _even(wide, counts):
+        return lp_pool(x, window=window, norm=norm)
+    for axis, count in enumerate(counts, 1):
         wide = _product(wide, axis, _members(wide.shape[axis], count))
     return narrowed(root(wide, norm), x)
 
@@ -163,6 +172,13 @@ def global_lp_pool(
     wide = powers("global_lp_pool", x, norm)
     axes = range(1, 1 + spatial_axes("global_lp_pool", wide))
     return narrowed(root(jnp.sum(wide, tuple(axes), keepdims=keep_axes), norm), x)
+
+
+def _even(x: jax.Array, counts: tuple[int, ...]) -> tuple[int, ...]:
+    """The window of the plain pool that does the same; ``()`` where positions do not divide the sizes."""
+    sizes = x.shape[1:-1]
+    divides = all(size % count == 0 for size, count in zip(sizes, counts, strict=True))
+    return tuple(size // count for size, count in zip(sizes, counts, strict=True)) if divides else ()
 
 
 def _counts(op: str, x: jax.Array, output_size: Sizes) -> tuple[int, ...]:

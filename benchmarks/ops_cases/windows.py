@@ -1,27 +1,22 @@
-"""Convolutions and pools beside JAX by hand, Flax and Keras: cases of ``benchmarks/ops.py``.
+"""Convolutions and pools beside JAX by hand, Flax and Keras.
 
 Convolutions come alone and, named "in a scan", within `jax.lax.scan`, as a step of training has them when the
-loop runs on the device. Run by itself, the module checks that rivals agree with ours:
-
-    python benchmarks/ops_windows.py
+loop runs on the device: those take their gradient in the loop, so that only their forward row says something.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
-from ops_case import Case
 
 from axonax.tensor import layers
+from ops_cases.case import Case
 
 Op = Callable[..., Any]
 _SCANNED = 2
@@ -221,23 +216,3 @@ CASES: list[Case] = [
     *(pool("max", 2, 2, shape) for shape in ((32, 256, 64), (4, 14, 14, 14, 16))),
     *OTHERS,
 ]
-
-
-def main() -> None:
-    """Compare values of ours and of rivals."""
-    for case in CASES:
-        expected = jax.jit(case.ours)(*case.arrays)
-        for name, rival in case.rivals.items():
-            found = jax.jit(rival)(*case.arrays)
-            jax.tree.map(
-                lambda one, two, text=f"{case.name}, {name}": np.testing.assert_allclose(
-                    one, two, rtol=2e-3, atol=2e-3, err_msg=text
-                ),
-                found,
-                expected,
-            )
-        print(f"{case.name}: as {', '.join(case.rivals)}")
-
-
-if __name__ == "__main__":
-    main()

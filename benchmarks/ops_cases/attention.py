@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 from flax import linen
-from ops_case import Case
 
 from axonax.tensor import layers
+from ops_cases.case import Case
 
 _RANDOM = np.random.default_rng(83)
 
