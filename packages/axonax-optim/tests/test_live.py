@@ -186,20 +186,6 @@ def test_a_zero_gradient_in_float16_stays_finite(name):
     assert bool(jnp.all(jnp.abs(updates) < 1e-2))
 
 
-@pytest.mark.parametrize("name", ["adan", "muon", "schedule_free"])
-def test_vmap_over_rates_of_the_further_ones(name):
-    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
-
-    def run(rate):
-        optimizer = ALL[name](rate)
-        return optimizer.update(params, optimizer.init(params), params)[0]["bias"]
-
-    rates = jnp.array([0.125, 0.25])
-    together = jax.vmap(run)(rates)
-    for index, rate in enumerate(rates):
-        np.testing.assert_allclose(together[index], run(float(rate)), rtol=1e-5)
-
-
 def test_one_compile_for_all_that_is_set():
     optimizer = optim.chain(optim.clip_by_global_norm(1.0), optim.nadamw(0.1), optim.ema(0.9))
     step = jax.jit(optimizer.update)
