@@ -6,9 +6,9 @@
 Two trees: 100 leaves of 10 million parameters, and 13 tiny leaves. The steps are jitted and donated; those of
 a pair run in turn within one process, so that a slow minute of the machine slows both; the best round counts.
 
-JAX runs a program of less than 1000 floating-point operations on the thread that calls it and hands a larger
-one to another, which costs 5 us or more here. The tiny leaves have 440 numbers, so that both steps of a pair are
-beyond that; with 4 by 4 kernels it lay between them (992 for Optax's RMSProp, 1183 for ours).
+JAX runs a program of less than 1000 floating-point operations on the thread that calls it and hands a
+larger one to another, which takes some microseconds. The tiny leaves have 440 numbers, so that both steps of
+a pair are beyond that; with 4 by 4 kernels it lay between them (992 for Optax's RMSProp, 1183 for ours).
 """
 
 from __future__ import annotations
