@@ -62,6 +62,13 @@ def test_one_compile_for_many_rates_at_once(name):
     assert not np.array_equal(params["kernel"][0], params["kernel"][1])
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_no_array_of_parameters_and_state_is_held_twice(name):
+    """Or they could not be donated to a step."""
+    leaves = jax.tree.leaves((PARAMS, getattr(optim, name)().init(PARAMS)))
+    assert len({id(leaf) for leaf in leaves}) == len(leaves)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_mapped_steps_are_those_of_each_rate_alone(name):

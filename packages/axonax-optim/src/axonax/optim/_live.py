@@ -167,15 +167,16 @@ class _Update:
 
 
 def _apart(state: PyTree, params: PyTree) -> PyTree:
-    """``state`` with copies for what it shares with ``params``: both may be donated to one step.
+    """``state`` with copies of what ``params`` hold or what it holds twice: both may be donated to a step.
 
     Weak types become strong, or the second step would compile again.
     """
-    shared = {id(leaf) for leaf in jax.tree.leaves(params)}
+    seen = {id(leaf) for leaf in jax.tree.leaves(params)}
 
     def one(leaf: Any) -> Any:
-        if id(leaf) in shared:
+        if id(leaf) in seen:
             return jnp.copy(leaf)
+        seen.add(id(leaf))
         return like(leaf, leaf) if getattr(leaf, "weak_type", False) else leaf
 
     return jax.tree.map(one, state)
