@@ -97,4 +97,4 @@ def gru(units: int) -> Case:
     )
 
 
-CASES = [lstm(64), lstm(128), lstm(256), gru(128)]
+CASES = [lstm(64), lstm(128), lstm(256), gru(64), gru(128), gru(256)]

@@ -123,3 +123,16 @@ def test_the_gradient_of_the_kernel_is_one_product():
     ]
     assert scans
     assert PARAMS["recurrent_kernel"].shape not in shapes
+
+
+@pytest.mark.parametrize("layer", [layers.lstm, layers.gru])
+def test_long_sequences_make_again_what_short_ones_keep(layer, monkeypatch):
+    params = GRU if layer is layers.gru else PARAMS
+
+    def slopes():
+        return jax.value_and_grad(lambda params, x: jnp.sum(layer(x, params)[0] ** 2), (0, 1))(params, X)
+
+    kept = slopes()
+    monkeypatch.setattr("axonax.tensor.layers._recurrence._MANY", 0)
+    made = slopes()
+    jax.tree.map(lambda one, two: np.testing.assert_allclose(one, two, rtol=1e-5), kept, made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from axonax.tensor import names
 from axonax.tensor.layers._arrays import along
 
 _MODES = {"scan": True, "static": False}
+# From so many terms on, keeping what an update makes on its way costs more than making it again.
+_MANY = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,8 @@ class Recurrence:
     """parts of the carry"""
     update: Callable[[Any, jax.Array, Any, Any], Any]
     arrange: Callable[[dict[str, jax.Array], jax.Array], tuple[Any, Any]]
-    """``((kernel, bias or None, inner), (slots, extra))`` of the parameters and ``x``, over a leading axis"""
+    """``((kernel, bias or None, inner), (slots or None, extra))`` of the parameters and ``x``, over a leading
+    axis"""
     multiply: Callable[[jax.Array, jax.Array], jax.Array] = jnp.matmul
     """bilinear, over a leading axis"""
     optional: tuple[str, ...] = ("bias",)
@@ -65,10 +69,35 @@ class Unrolling:
         ordered = ys[::-1] if self.reverse else ys
         return carry, jax.tree.map(lambda *each: jnp.stack(each), *ordered)
 
+    def run_ahead(self, body: Callable[..., Any], carry: Any, xs: Any) -> Any:
+        """The same as `run`, each step fetching what the next one reads.
+
+        XLA on a CPU reads a scan's input within the loop over its elements, which then is not vector code.
+        """
+        steps = jax.tree.leaves(xs)[0].shape[0]
+        if not steps:
+            return self.run(body, carry, xs)
+        at, shift = (steps - 1, 1) if self.reverse else (0, -1)
+
+        def fetching(carry: Any, following: Any) -> Any:
+            own, x = carry
+            own, y = body(own, x)
+            return (own, following), y
+
+        first = jax.tree.map(lambda each: each[at], xs)
+        ahead = jax.tree.map(lambda each: jnp.roll(each, shift, 0), xs)
+        (carry, _), ys = self.run(fetching, (carry, first), ahead)
+        return carry, ys
+
 
 def biased(terms: jax.Array, bias: jax.Array | None) -> jax.Array:
     """``terms`` plus a bias on its last axis, if there is one."""
     return terms if bias is None else terms + along(bias, terms.ndim)
+
+
+def added(slot: jax.Array | None, product: jax.Array) -> jax.Array:
+    """``slot + product``, if there is a slot."""
+    return product if slot is None else slot + product
 
 
 def kept(mask: jax.Array, new: Any, old: Any) -> Any:
@@ -94,32 +123,32 @@ def run(
         cell: the step.
         weights: ``(kernel, bias or None, inner)``.
         carry: the first.
-        xs: ``(slots, extra)`` with time in front.
+        xs: ``(slots or None, extra)`` with time in front.
         mask: ``(time, batch)`` or none.
         how: direction and mode.
 
     Returns:
         the last carry, and the output after each step.
     """
-    # Making again what the update makes on its way is faster than storing it: thirteen arrays a step.
-    update = jax.checkpoint(cell.update, prevent_cse=False)
 
-    def loop(weights: Any, carry: Any, xs: Any, mask: Any) -> Any:
+    def loop(weights: Any, carry: Any, xs: Any, mask: Any, *, over: Callable[..., Any]) -> Any:
         kernel, bias, inner = weights
+        count = jax.tree.leaves(xs)[0].size
+        update = jax.checkpoint(cell.update, prevent_cse=False) if count >= _MANY else cell.update
 
         def body(carry: Any, x: Any) -> Any:
             (slot, extra), valid = x
-            terms = slot + cell.multiply(hidden(carry), kernel)
+            terms = added(slot, cell.multiply(hidden(carry), kernel))
             new = update(carry, biased(terms, bias), extra, inner)
             new = new if valid is None else kept(valid, new, carry)
             return new, hidden(new)
 
-        return how.run(body, carry, (xs, mask))
+        return over(body, carry, (xs, mask))
 
     if how.mode == "static":
-        written_out: tuple[Any, Any] = loop(weights, carry, xs, mask)
+        written_out: tuple[Any, Any] = loop(weights, carry, xs, mask, over=how.run)
         return written_out
-    whole = jax.custom_jvp(loop)
+    whole = jax.custom_jvp(functools.partial(loop, over=how.run_ahead))
 
     @whole.defjvp
     def derivative(primals: Any, tangents: Any) -> Any:
@@ -127,13 +156,17 @@ def run(
         (d_kernel, d_bias, d_inner), d_carry, (d_slots, d_extra), _ = tangents
 
         def fixed(inner: Any, carry: Any, xs: Any) -> Any:
-            return loop((kernel, bias, inner), carry, xs, mask)
+            return loop((kernel, bias, inner), carry, xs, mask, over=how.run)
 
-        (last, ys), linear = jax.linearize(fixed, inner, carry, xs)
+        slots, extra = xs
+        if slots is None:
+            shape = jax.eval_shape(cell.multiply, hidden(carry), kernel)
+            slots = jnp.zeros((len(extra), *shape.shape), shape.dtype)
+        (last, ys), linear = jax.linearize(fixed, inner, carry, (slots, extra))
         first = hidden(carry)[None]
         before = jnp.concatenate([ys[1:], first] if how.reverse else [first, ys[:-1]])[: len(ys)]
-        by_kernel = cell.multiply(_rows(before), d_kernel)
-        moved = d_slots + by_kernel.reshape(d_slots.shape)
+        by_kernel = cell.multiply(_rows(before), d_kernel).reshape(slots.shape)
+        moved = added(d_slots, by_kernel)
         return (last, ys), linear(d_inner, d_carry, (biased(moved, d_bias), d_extra))
 
     result: tuple[Any, Any] = whole(weights, carry, xs, mask)

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from axonax.tensor import activations
 from axonax.tensor.layers._arrays import accumulator
-from axonax.tensor.layers._recurrence import Recurrence, Unrolling, biased, hidden, run
+from axonax.tensor.layers._recurrence import Recurrence, Unrolling, added, biased, hidden, run
 from axonax.tensor.layers._recurrent_checks import Params, checked_carry, checked_mask, checked_params
 
 Activation = str | Callable[[jax.Array], jax.Array]
@@ -57,8 +57,8 @@ def gru_step(gate: Activation, activation: Activation, reset_after: bool) -> Rec
     gated, activated = activations.by_name(gate), activations.by_name(activation)
 
     def after(carry: Any, terms: jax.Array, extra: Any, inner: Any) -> Any:
-        r, z, _ = opened(gated, terms, 3)
-        return mixed(carry, z, extra + r * jnp.split(terms, 3, -1)[2])
+        r, z, _ = opened(gated, extra + terms, 3)
+        return mixed(carry, z, jnp.split(extra, 3, -1)[2] + r * jnp.split(terms, 3, -1)[2])
 
     def before(carry: Any, terms: jax.Array, extra: Any, inner: Any) -> Any:
         r, z = opened(gated, terms, 2)
@@ -78,20 +78,16 @@ def _projected(given: dict[str, jax.Array], x: jax.Array) -> tuple[Any, Any]:
 
 
 def _gru_after(given: dict[str, jax.Array], x: jax.Array) -> tuple[Any, Any]:
-    gates, candidate = _gru_projected(given, x)
-    slots = jnp.concatenate([gates, jnp.zeros_like(candidate)], -1)
-    return (given["recurrent_kernel"], given.get("recurrent_bias"), None), (slots, candidate)
+    # The candidate needs both products apart.
+    weights = (given["recurrent_kernel"], given.get("recurrent_bias"), None)
+    return weights, (None, biased(x @ given["kernel"], given.get("bias")))
 
 
 def _gru_before(given: dict[str, jax.Array], x: jax.Array) -> tuple[Any, Any]:
     kernel, units = given["recurrent_kernel"], given["recurrent_kernel"].shape[0]
-    return (kernel[:, : 2 * units], None, kernel[:, 2 * units :]), _gru_projected(given, x)
-
-
-def _gru_projected(given: dict[str, jax.Array], x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    units = given["recurrent_kernel"].shape[0]
     total = biased(x @ given["kernel"], given.get("bias"))
-    return total[..., : 2 * units], total[..., 2 * units :]
+    weights = (kernel[:, : 2 * units], None, kernel[:, 2 * units :])
+    return weights, (total[..., : 2 * units], total[..., 2 * units :])
 
 
 def stepped(op: str, cell: Recurrence, carry: Any, x: ArrayLike, params: Params) -> tuple[Any, jax.Array]:
@@ -101,9 +97,10 @@ def stepped(op: str, cell: Recurrence, carry: Any, x: ArrayLike, params: Params)
     _check_input(op, x, given, 0)
     dtype, wide = _dtypes(x, given)
     (kernel, bias, inner), (slot, extra) = cell.arrange(_cast(given, wide), x.astype(wide))
-    carry = checked_carry(op, carry, _fresh(cell, slot.shape[:-1], given, dtype))
+    leading = jax.tree.leaves((slot, extra))[0].shape[:-1]
+    carry = checked_carry(op, carry, _fresh(cell, leading, given, dtype))
     old = _cast(carry, wide)
-    terms = biased(slot + cell.multiply(hidden(old), kernel), bias)
+    terms = biased(added(slot, cell.multiply(hidden(old), kernel)), bias)
     new = cell.update(old, terms, extra, inner)
     return _as(new, carry), hidden(new).astype(dtype)
 
@@ -124,7 +121,7 @@ def sequence(
     rows = x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
     weights, xs = cell.arrange(_cast(given, wide), rows.astype(wide))
     xs = jax.tree.map(lambda each: each.reshape(*x.shape[:2], *each.shape[1:]), xs)
-    carry = checked_carry(op, carry, _fresh(cell, xs[0].shape[1:-1], given, dtype))
+    carry = checked_carry(op, carry, _fresh(cell, jax.tree.leaves(xs)[0].shape[1:-1], given, dtype))
     last, ys = run(cell, weights, _cast(carry, wide), xs, mask, how)
     return jnp.swapaxes(ys, 0, 1).astype(dtype), _as(last, carry)
 
