@@ -10,24 +10,47 @@ import jax.numpy as jnp
 import numpy as np
 
 PyTree = Any
+_SMALL = 4096
 
 
 def norms(leaves: Sequence[Any]) -> list[jax.Array]:
     """The Euclidean norm of each leaf: 0 of zeros, infinite where an element is.
 
     Where each plain sum of squares is well inside the range of its dtype it serves; elsewhere the elements
-    are divided by the largest magnitude first, a second pass that only this rare case pays for.
+    are divided by the largest magnitude first, a second pass that only this rare case pays for; and small
+    leaves, for which it costs less than to ask.
     """
-    if not leaves:
-        return []
-    squares = [jnp.sum(jnp.square(jnp.abs(leaf))) for leaf in leaves]
-    normal = jnp.stack([(each > _least(each.dtype)) & jnp.isfinite(each) for each in squares])
-    plain, scaled = (
-        (lambda _, sums: [jnp.sqrt(each) for each in sums]),
-        (lambda full, _: [scaled_norm(leaf) for leaf in full]),
+    groups: dict[Any, list[int]] = {}
+    for place, leaf in enumerate(leaves):
+        groups.setdefault((jnp.abs(leaf).dtype, leaf.size <= _SMALL), []).append(place)
+    found: dict[int, jax.Array] = {}
+    for (_, small), places in groups.items():
+        norm = _scaled_norms if small else _quick_norms
+        found.update(zip(places, norm([leaves[place] for place in places]), strict=True))
+    return [found[place] for place in range(len(leaves))]
+
+
+def _quick_norms(leaves: list[Any]) -> jax.Array:
+    """The norms of leaves of one dtype in one array, by the plain sums where those serve."""
+    squares = jnp.stack([jnp.sum(jnp.square(jnp.abs(leaf))) for leaf in leaves])
+    normal = jnp.all((squares > _least(squares.dtype)) & jnp.isfinite(squares))
+    found: jax.Array = jax.lax.cond(
+        normal,
+        lambda _, sums: jnp.sqrt(sums),
+        lambda full, _: _scaled_norms(full),
+        leaves,
+        squares,
     )
-    found: list[jax.Array] = jax.lax.cond(jnp.all(normal), plain, scaled, list(leaves), squares)
     return found
+
+
+def _scaled_norms(leaves: list[Any]) -> jax.Array:
+    """The norms by the largest magnitudes, in one array: a kernel for each number would cost more."""
+    sizes = [jnp.abs(leaf) for leaf in leaves]
+    scales = _unit(jnp.stack([jnp.max(size, initial=0) for size in sizes]))
+    parts = zip(sizes, scales, strict=True)
+    totals = jnp.stack([jnp.sum(jnp.square(over(size, scale))) for size, scale in parts])
+    return _rooted(scales, totals)
 
 
 def tree_norms(tree: PyTree) -> PyTree:
@@ -49,11 +72,20 @@ def scaled_norm(leaf: Any, axis: Any = None, *, keepdims: bool = False) -> jax.A
     """The norm over ``axis`` by the largest magnitude, in two passes."""
     sizes = jnp.abs(leaf)
     largest = jnp.max(sizes, axis=axis, keepdims=True, initial=0)
-    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+    scale = _unit(largest)
     total = jnp.sum(jnp.square(over(sizes, scale)), axis=axis, keepdims=keepdims)
-    factor = scale if keepdims else jnp.squeeze(scale, axis)
+    return _rooted(scale if keepdims else jnp.squeeze(scale, axis), total)
+
+
+def _unit(largest: Any) -> Any:
+    """What to divide by so that the largest is 1."""
+    return jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+
+
+def _rooted(scale: Any, total: Any) -> jax.Array:
     # The root has no derivative at 0.
-    return jnp.where(total > 0, factor * jnp.sqrt(jnp.where(total > 0, total, 1)), total)
+    root = jnp.sqrt(jnp.where(total > 0, total, 1))
+    return jnp.asarray(jnp.where(total > 0, scale * root, total))
 
 
 def over(leaf: Any, divisor: Any) -> Any:
