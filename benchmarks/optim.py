@@ -105,7 +105,7 @@ def row(name: str, rounds: int) -> str:
     """The step of an optimizer on both trees, and how much longer than Optax's it takes."""
     ours, theirs = compare(PAIRS[name], large(), 1, rounds)
     cells = f"| {name} | {ours * 1e3:.1f} | {theirs * 1e3:.1f} | {ours / theirs:.2f} "
-    ours, theirs = compare(PAIRS[name], tiny(), 10, 10 * rounds)
+    ours, theirs = compare(PAIRS[name], tiny(), 10, 40 * rounds)
     return cells + f"| {ours * 1e6:.1f} | {theirs * 1e6:.1f} | {ours / theirs:.2f} |"
 
 
