@@ -63,9 +63,9 @@ class MomentsOf:
         """Count a batch in."""
         found, places = self.columns(y_true, y_pred), state.means.shape[1]
         shape = found[0].shape
-        columns = jnp.stack([self._rows(each, places) for each in found])
+        columns = [self._rows(each, places) for each in found]
         kept = _examples.mask(self.who, where, shape)
-        kept = self._rows(jnp.ones(shape, bool) if kept is None else kept, places)
+        kept = None if kept is None else self._rows(kept, places)
         if weights is not None:
             weights = self._rows(_examples.spread(self.who, "weights", weights, shape), places)
         return self.merge(state, of_batch(columns, kept, weights))
@@ -91,26 +91,39 @@ class MomentsOf:
         return Moments(weight=weight, means=means, products=products)
 
 
-def of_batch(columns: jax.Array, kept: jax.Array, weights: jax.Array | None) -> Moments:
+def of_batch(columns: list[jax.Array], kept: jax.Array | None, weights: jax.Array | None) -> Moments:
     """The moments of one batch.
 
     Args:
-        columns: ``(D, F, N)``.
-        kept: booleans ``(F, N)``.
+        columns: D arrays ``(F, N)``.
+        kept: booleans ``(F, N)``, or ``None``: all count.
         weights: ``(F, N)`` or ``None``.
     """
-    weight = _tally.add(_tally.zeros(kept.shape[:1]), kept, weights)
+    shape = columns[0].shape
+    weight = _tally.add(_tally.zeros(shape[:1]), jnp.ones(shape, bool) if kept is None else kept, weights)
     total = _tally.value(weight)
-    shares = jnp.ones(kept.shape, jnp.float32) if weights is None else weights.astype(jnp.float32)
-    shares = jnp.where(kept, shares, 0)
-    columns = jnp.where((shares != 0)[None], columns.astype(jnp.float32), 0)
-    near = _tally.ratio(_sums.to_float(_sums.of(columns * shares[None], (2,))), total[None])
-    apart = columns - near[..., None]
-    rest = _tally.ratio(_sums.to_float(_sums.of(apart * shares[None], (2,))), total[None])
-    apart = apart - rest[..., None]
-    products = apart[:, None] * apart[None, :] * shares[None, None]
-    means = _sums.add(_pairs(near), _pairs(rest))
-    return Moments(weight=weight, means=means, products=_sums.of(products, (3,)))
+    columns = [each.astype(jnp.float32) for each in columns]
+    shares = None
+    if kept is not None or weights is not None:
+        shares = jnp.ones(shape, jnp.float32) if weights is None else weights.astype(jnp.float32)
+        shares = shares if kept is None else jnp.where(kept, shares, 0)
+        columns = [jnp.where(shares != 0, each, 0) for each in columns]
+
+    def weighed(each: jax.Array) -> jax.Array:
+        return each if shares is None else each * shares
+
+    # Any number near the mean will do to begin with: what it is off by is found exactly.
+    near = [_tally.ratio(jnp.sum(weighed(each), axis=1), total) for each in columns]
+    apart = [each - start[:, None] for each, start in zip(columns, near, strict=True)]
+    rest = [_tally.ratio(_sums.to_float(_sums.of(weighed(each), (1,))), total) for each in apart]
+    apart = [each - start[:, None] for each, start in zip(apart, rest, strict=True)]
+    count = range(len(columns))
+    products = {(i, j): _sums.of(weighed(apart[i] * apart[j]), (1,)) for i in count for j in count if i <= j}
+    return Moments(
+        weight=weight,
+        means=_sums.add(_pairs(jnp.stack(near)), _pairs(jnp.stack(rest))),
+        products=jnp.stack([jnp.stack([products[min(i, j), max(i, j)] for j in count]) for i in count]),
+    )
 
 
 def covariances(state: Moments) -> tuple[jax.Array, jax.Array, jax.Array]:
