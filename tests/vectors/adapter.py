@@ -14,9 +14,6 @@ from axonax.tensor import activations, initializers, layers
 from vectors import adapter_layers, adapter_recurrent
 from vectors.adapter_layers import options
 
-NOT_YET: dict[str, str] = {}
-"""Our names of operations that the vectors have and we do not, as yet."""
-
 RENAMED = {
     "losses.apply_label_smoothing": "losses.label_smoothing",
     "metrics.top_k_categorical_accuracy": "metrics.top_k_accuracy",
@@ -156,13 +153,6 @@ def operation(op: str) -> Callable[..., Any] | None:
     return None
 
 
-def missing(op: str) -> str:
-    """Why nothing runs an operation; ``""`` if nothing explains it."""
-    area = op.partition(".")[0]
-    name = our_name(op)
-    home, _, short = name.partition(".")
-    if area in ELSEWHERE or op in ELSEWHERE:
-        return ELSEWHERE.get(op) or ELSEWHERE[area]
-    if short in NOT_YET.get(home, "").split():
-        return f"no {name} yet"
-    return ""
+def elsewhere(op: str) -> str:
+    """Why no function of these packages runs an operation; ``""`` if nothing explains it."""
+    return ELSEWHERE.get(op) or ELSEWHERE.get(op.partition(".")[0], "")
