@@ -57,6 +57,13 @@ def test_sums_of_a_batch_are_compensated():
     np.testing.assert_allclose(rest, 1.0, atol=1e-12 * exact(np.abs(values)))
 
 
+@pytest.mark.parametrize("count", [0, 1, 128, 129, 256, 257, 2500])
+def test_sums_of_rows_of_any_length(count):
+    values = np.random.default_rng(6).normal(1e3, 1, (2, 3, count)).astype(np.float32)
+    got = _sums.to_float(_sums.of(jnp.asarray(values.reshape(2, 3, 1, count)), (2, 3)))
+    np.testing.assert_allclose(got, values.astype(np.float64).sum(-1), rtol=1e-7)
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.floats(-1e6, 1e6, width=32, allow_subnormal=False), min_size=8, max_size=8),

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Shaped
 
 from axonax.functional import _examples
-from axonax.functional.losses import _reduction
+from axonax.functional.losses import _logarithms, _reduction
 
 _WHO = "binary_cross_entropy"
 
@@ -69,15 +69,16 @@ def binary_cross_entropy(
         elements = _from_logits(positive, negative, pair.y_pred)
     else:
         elements = _from_probabilities(positive, negative, pair.y_pred, pair.eps)
-    return pair.reduce(_reduction.feature_mean(elements), reduction=reduction, weights=weights)
+    values = _reduction.feature_mean(elements)
+    return pair.reduce(values, reduction=reduction, weights=weights)
 
 
 def _from_logits(positive: jax.Array, negative: jax.Array, logits: jax.Array) -> jax.Array:
-    infinite = jnp.isinf(logits)
-    # 0 * inf is NaN: a term that does not count must not see an infinite logit.
-    left = jnp.where((positive == 0) & infinite, 0, logits)
-    right = jnp.where((negative == 0) & infinite, 0, logits)
-    return positive * jax.nn.softplus(-left) + negative * jax.nn.softplus(right)
+    log_p, log_q = _logarithms.sigmoids(logits)
+    # 0 * inf is NaN: a term that does not count must not see an infinite logarithm.
+    log_p = jnp.where((positive == 0) & jnp.isinf(log_p), 0, log_p)
+    log_q = jnp.where((negative == 0) & jnp.isinf(log_q), 0, log_q)
+    return -positive * log_p - negative * log_q
 
 
 def _from_probabilities(

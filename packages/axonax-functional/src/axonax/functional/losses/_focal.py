@@ -93,14 +93,15 @@ def _binary(
         _examples.require_fraction("focal", "alpha", alpha)
     pair = _reduction.pair("focal", y_true, y_pred, where=where, neutral=0.5)
     if from_logits:
-        log_p, log_q = -jax.nn.softplus(-pair.y_pred), -jax.nn.softplus(pair.y_pred)
+        log_p, log_q = _logarithms.sigmoids(pair.y_pred)
     else:
         inside = _reduction.clip(pair.y_pred, pair.eps, 1 - pair.eps)
         log_p, log_q = jnp.log(inside), jnp.log1p(-inside)
     positive, negative = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
     elements = -positive * pair.y_true * jnp.exp(gamma * log_q) * log_p
     elements -= negative * (1 - pair.y_true) * jnp.exp(gamma * log_p) * log_q
-    return pair.reduce(_reduction.feature_mean(elements), reduction=reduction, weights=weights)
+    values = _reduction.feature_mean(elements)
+    return pair.reduce(values, reduction=reduction, weights=weights)
 
 
 def _categorical(

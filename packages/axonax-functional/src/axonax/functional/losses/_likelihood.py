@@ -56,7 +56,8 @@ def gaussian_nll(
     variance = _reduction.clip(variance, eps, jnp.inf)
     constant = math.log(2 * math.pi) / 2 if full else 0.0
     elements = (jnp.log(variance) + jnp.square(target - mean) / variance) / 2 + constant
-    return group.reduce(_reduction.feature_mean(elements), reduction=reduction, weights=weights)
+    values = _reduction.feature_mean(elements)
+    return group.reduce(values, reduction=reduction, weights=weights)
 
 
 def poisson(

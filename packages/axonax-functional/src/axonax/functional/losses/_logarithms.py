@@ -29,10 +29,44 @@ def _floored_jvp(
     return floored(primals[0], floor), tangents[0] / bounded
 
 
+@jax.custom_jvp
+def sigmoids(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """``log sigmoid(x)`` and ``log sigmoid(-x)``."""
+    common = jnp.log1p(jnp.exp(-jnp.abs(logits)))
+    return jnp.minimum(logits, 0) - common, jnp.minimum(-logits, 0) - common
+
+
+@sigmoids.defjvp
+def _sigmoids_jvp(
+    primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+    log_p, log_q = sigmoids(primals[0])
+    return (log_p, log_q), (jnp.exp(log_q) * tangents[0], -jnp.exp(log_p) * tangents[0])
+
+
 def shifted(logits: jax.Array) -> jax.Array:
     """Logits less the largest of the last dimension; one of inf is taken for the largest finite number."""
-    logits = jnp.minimum(logits, float(_examples.limits(logits.dtype).max))
-    return logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True, initial=-jnp.inf))
+    return below(logits, largest(logits))
+
+
+def largest(logits: jax.Array) -> jax.Array:
+    """The largest of the last dimension, ``(B, ..., 1)``, finite if it is inf; a constant to the gradient."""
+    found = jnp.max(jax.lax.stop_gradient(logits), axis=-1, keepdims=True, initial=-jnp.inf)
+    return jnp.minimum(found, float(_examples.limits(logits.dtype).max))
+
+
+@jax.custom_jvp
+def below(logits: jax.Array, largest: jax.Array) -> jax.Array:
+    """Logits less the largest; inf less the largest finite number is 0."""
+    return jnp.minimum(logits - largest, 0)
+
+
+@below.defjvp
+def _below_jvp(
+    primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    # A maximum has half a slope where both are equal; here that is at the largest.
+    return below(*primals), tangents[0] - tangents[1]
 
 
 def log_softmax(logits: jax.Array) -> jax.Array:
@@ -58,5 +92,6 @@ def sum_exp(shifted: jax.Array) -> jax.Array:
 def _sum_exp_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
     # The primal leaves the largest out of the sum, its derivative must not.
     total = sum_exp(primals[0])
-    softmax = jnp.exp(primals[0]) * jnp.exp(-total)[..., None]
+    exponentials = jnp.exp(primals[0])
+    softmax = exponentials / jnp.sum(exponentials, axis=-1, keepdims=True)
     return total, jnp.sum(softmax * tangents[0], axis=-1)

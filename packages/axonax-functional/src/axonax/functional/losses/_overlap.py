@@ -163,8 +163,10 @@ def _tversky(
         who, *(_reduction.last(who, each, axes) for each in (y_true, y_pred)), where=where, vectors=True
     )
     y, p = pair.arrays
-    missed = alpha * jnp.sum((1 - y) * p, axis=-1) + beta * jnp.sum(y * (1 - p), axis=-1)
-    whole = jnp.sum(y * p, axis=-1) + missed + smooth
+    # As differences of elements, exact for labels of 0 and 1; a sum less a sum would not be.
+    hit = y * p
+    missed = jnp.sum(alpha * (p - hit) + beta * (y - hit), axis=-1)
+    whole = jnp.sum(hit, axis=-1) + missed + smooth
     # 1 - (whole - missed) / whole, without the cancellation.
     values = missed / jnp.where(whole == 0, 1, whole)
     return pair.reduce(values, reduction=reduction, weights=weights)

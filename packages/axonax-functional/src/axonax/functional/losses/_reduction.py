@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -154,9 +155,17 @@ def feature_mean(elements: jax.Array) -> jax.Array:
     return jnp.sum(elements, axis=-1) / max(elements.shape[-1], 1)
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def clip(values: jax.Array, low: float, high: float) -> jax.Array:
     """``jnp.clip`` whose gradient passes outside the bounds as well: what was clipped can recover."""
-    return values + jax.lax.stop_gradient(jnp.clip(values, low, high) - values)
+    return jnp.clip(values, low, high)
+
+
+@clip.defjvp
+def _clip_jvp(
+    low: float, high: float, primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    return clip(primals[0], low, high), tangents[0]
 
 
 def feature_sum(elements: jax.Array) -> jax.Array:

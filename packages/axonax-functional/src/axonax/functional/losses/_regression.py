@@ -115,7 +115,7 @@ def mean_absolute_percentage_error(
     who = "mean_absolute_percentage_error"
     _examples.require_positive(who, "eps", eps)
     pair = _reduction.pair(who, y_true, y_pred, where=where)
-    shares = _reduction.absolute(pair.y_pred - pair.y_true) / jnp.maximum(jnp.abs(pair.y_true), eps)
+    shares = _reduction.absolute((pair.y_pred - pair.y_true) / jnp.maximum(jnp.abs(pair.y_true), eps))
     return pair.reduce(100 * _reduction.feature_mean(shares), reduction=reduction, weights=weights)
 
 

@@ -96,10 +96,8 @@ def _mapped(function: Any, times: int) -> Any:
 
 def _shift(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Logits less the largest, and that; one of inf is taken for the largest finite number."""
-    limit = _limit(logits)
-    largest = jnp.minimum(jnp.max(logits, axis=-1, keepdims=True, initial=-jnp.inf), limit)
-    largest = jax.lax.stop_gradient(largest)
-    return jnp.minimum(logits, limit) - largest, largest
+    largest = _logarithms.largest(logits)
+    return _logarithms.below(logits, largest), largest
 
 
 def _limit(logits: jax.Array) -> float:

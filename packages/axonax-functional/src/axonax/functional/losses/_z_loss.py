@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Shaped
@@ -50,6 +49,6 @@ def z_loss(
     group = _reduction.group("z_loss", {"y_pred": y_pred}, where=where, vectors=True)
     logits = group.arrays[0]
     # The largest logit is a constant to the sum: both terms together have the slope of the softmax.
-    top = jax.lax.stop_gradient(jnp.max(logits, axis=-1, initial=-jnp.inf))
-    total = _logarithms.sum_exp(_logarithms.shifted(logits)) + top
+    top = _logarithms.largest(logits)
+    total = _logarithms.sum_exp(_logarithms.below(logits, top)) + top[..., 0]
     return group.reduce(coefficient * jnp.square(total), reduction=reduction, weights=weights)
