@@ -55,9 +55,9 @@ def _summed(values: jax.Array) -> jax.Array:
     """The pairs over the last dimension, as complex numbers: that is one array, and so one loop of a CPU."""
     whole = values.shape[-1] // (_ROWS * _LANES) * _ROWS * _LANES
     if whole <= _ROWS * _LANES:
-        pairs = values if jnp.iscomplexobj(values) else jax.lax.complex(values, jnp.zeros_like(values))
-        found: jax.Array = jax.lax.reduce(pairs, jnp.complex64(0), _two_sum_complex, (values.ndim - 1,))
-        return found
+        # Two arrays here: devices cannot add complex numbers up in a way of our own.
+        halves, zero = (values.real, values.imag), jnp.float32(0)
+        return jax.lax.complex(*jax.lax.reduce(halves, (zero, zero), _two_sum, (values.ndim - 1,)))
     # Blocks of neighbours, not far parts: what is spread over devices stays there.
     blocks = values[..., :whole].reshape(*values.shape[:-1], -1, _ROWS, _LANES)
     folded = _folded([blocks[..., row, :] for row in range(_ROWS)])
