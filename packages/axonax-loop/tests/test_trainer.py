@@ -284,7 +284,7 @@ def test_value_and_value_fn_reach_an_optimizer_that_takes_them() -> None:
     def update(
         updates: Any, state: Any, params: Any = None, *, value: Any, value_fn: Any, **extra: Any
     ) -> Any:
-        assert set(extra) == {"grad", "weight"}
+        assert set(extra) == {"grad"}
         return jax.tree.map(jnp.zeros_like, updates), (value, value_fn(params))
 
     optimizer = optax.GradientTransformationExtraArgs(lambda params: (jnp.zeros(()), jnp.zeros(())), update)

@@ -84,9 +84,9 @@ def trainer(
             as one dict.
         loss: a name, or a function ``(y_true, y_pred)`` that returns one value an example, or a scalar that
             is the mean of its batch.
-        optimizer: a name or an Optax pair; to one that takes them go ``value``, ``grad``, ``value_fn`` and
-            ``weight``, what the loss of the batch is a mean over: the sum of the weights, else the number of
-            its values.
+        optimizer: a name or an Optax pair; to one that takes them go ``value``, ``grad`` and ``value_fn``, to
+            one that names it ``weight``: what the loss of the batch is a mean over, the sum of the weights,
+            else the number of its values.
         objective: ``objective(model_state, batch) -> loss`` or ``(loss, outputs)``; it may take ``train=``
             and ``key=``. ``outputs`` is a dict for metrics; its ``"buffers"`` replace those of a
             `ModelState`, its ``"weights"`` weigh a loss of one value an example.

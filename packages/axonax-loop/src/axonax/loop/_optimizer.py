@@ -11,7 +11,7 @@ from axonax.tensor import plugins
 from axonax.tensor.updates import apply_updates
 
 PyTree = Any
-EXTRA = ("value", "grad", "value_fn", "weight")
+COMMON = ("value", "grad", "value_fn")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,5 +57,7 @@ def resolve_optimizer(optimizer: Any, who: str) -> Updater:
         raise TypeError(
             f"{who}: the optimizer must be a name or an Optax pair (init, update), got {name}{called}"
         )
-    extra = EXTRA if _signature.takes_any(update) else _signature.accepted(update, *EXTRA)
-    return Updater(init=init, update=update, extra=extra, name=name)
+    common = COMMON if _signature.takes_any(update) else _signature.accepted(update, *COMMON)
+    # A line search hands on to the objective whatever it does not know.
+    weight = _signature.accepted(update, "weight")
+    return Updater(init=init, update=update, extra=(*common, *weight), name=name)
