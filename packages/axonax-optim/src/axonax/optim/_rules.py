@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -39,6 +40,11 @@ class Method:
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         return getattr(self.rule, self.name)(*args, **options)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """That of the method: loops ask which extra arguments an update takes."""
+        return inspect.signature(getattr(self.rule, self.name))
 
 
 def transformation(rule: Rule) -> optax.GradientTransformationExtraArgs:
