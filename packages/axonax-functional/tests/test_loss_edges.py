@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from axonax.functional import losses
+from axonax.functional.losses import _logarithms
 
 pytestmark = pytest.mark.smoke
 
@@ -253,3 +254,11 @@ def test_bad_arguments_are_named(name):
     call, message = SHAPES[name]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("top", [0.0, -6e-8, -2e-7])
+def test_a_sum_of_exponentials_takes_a_rounded_largest(top):
+    """Logits that a fused loop computes anew may differ from their own largest by a rounding."""
+    shifted = jnp.array([top, -0.9, -20.0])
+    expected = np.log(np.sum(np.exp(np.asarray(shifted, np.float64))))
+    np.testing.assert_allclose(_logarithms.sum_exp(shifted), expected, rtol=1e-6)

@@ -83,8 +83,9 @@ def sum_exp(shifted: jax.Array) -> jax.Array:
     """
     exponentials = jnp.exp(shifted)
     total = jnp.sum(exponentials, axis=-1)
-    # What rounds to 1 is left out. Below 1.5 that is the largest alone.
-    rest = jnp.sum(exponentials - jnp.floor(exponentials), axis=-1)
+    # Below a total of 1.5 the largest alone is above a half. It may be next to 1 rather than 1: fused loops
+    # compute logits again, and round them otherwise.
+    rest = jnp.sum(exponentials - jnp.floor(exponentials + 0.5), axis=-1)
     return jnp.where(total < 1.5, jnp.log1p(rest), jnp.log(total))
 
 
