@@ -97,7 +97,7 @@ RUNS = {
     "adamax": (Run(0.03), Run(0.1), Run(0.03)),
     "adamw": (Run(0.03), Run(0.01, 2, LONG), Run(0.03)),
     "adan": (Run(0.03, 4), Run(0.3, 7), Run(0.3, 4)),
-    "fromage": (Run(0.03, 7), Run(0.3, 10), Run(0.3, 10)),
+    "fromage": (Run(0.03, 7), Run(0.1, 8, LONG), Run(0.3, 10)),
     "lamb": (Run(0.1, 10), Run(0.3, 10), Run(1.0, 10)),
     "lars": (Run(0.003, 10), Run(0.01, 10), Run(0.01, 10)),
     "lbfgs": (Run(1.0, steps=100), Run(1.0, steps=100), Run(1.0, steps=100)),
