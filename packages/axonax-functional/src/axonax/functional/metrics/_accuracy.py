@@ -12,6 +12,7 @@ import numpy as np
 from axonax.functional import _classes, _examples
 from axonax.functional.metrics import _labels, _tally
 from axonax.tensor.contracts import Metric
+from axonax.tensor.precision import promoted
 
 _WHO = "accuracy"
 
@@ -119,7 +120,7 @@ def _outcomes(
 
 def _binary(threshold: float, y_true: jax.Array, y_pred: jax.Array) -> tuple[jax.Array, jax.Array]:
     if jnp.issubdtype(y_pred.dtype, jnp.integer):
-        wide = jnp.promote_types(y_true.dtype, y_pred.dtype)
+        wide = promoted(y_true.dtype, y_pred.dtype)
         return y_true.astype(wide) == y_pred.astype(wide), jnp.zeros(y_true.shape, bool)
     scores = y_pred.astype(_examples.computing_dtype(_examples.floating_dtype(_WHO, y_pred)))
     right = ((scores > threshold) == (y_true == 1)) & ~jnp.isnan(scores)

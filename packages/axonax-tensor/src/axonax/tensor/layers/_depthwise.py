@@ -12,6 +12,7 @@ from jaxtyping import Array, Shaped
 from axonax.tensor.layers._arrays import Sizes, accumulator
 from axonax.tensor.layers._convolution import conv
 from axonax.tensor.layers._windows import Padding
+from axonax.tensor.precision import promoted
 
 
 def depthwise_conv(
@@ -170,7 +171,7 @@ def _separable(
                 f"{op}: kernel_{axis + 1} must have a window along spatial axis {axis} alone and size 1 "
                 f"on the others, got {shape}"
             )
-    dtype = jnp.result_type(x, *(kernel for kernel, _ in stages))
+    dtype = promoted(*map(jnp.result_type, (x, *(kernel for kernel, _ in stages))))
     wide = accumulator(dtype) or dtype
     y = jnp.asarray(x, wide)
     for kernel, bias in stages:

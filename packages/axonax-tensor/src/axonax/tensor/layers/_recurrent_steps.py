@@ -13,6 +13,7 @@ from axonax.tensor import activations
 from axonax.tensor.layers._arrays import accumulator
 from axonax.tensor.layers._recurrence import Recurrence, Unrolling, added, biased, hidden, run
 from axonax.tensor.layers._recurrent_checks import Params, checked_carry, checked_mask, checked_params
+from axonax.tensor.precision import promoted
 
 Activation = str | Callable[[jax.Array], jax.Array]
 
@@ -135,7 +136,7 @@ def _check_input(op: str, x: jax.Array, given: dict[str, jax.Array], leading: in
 
 def _dtypes(x: jax.Array, given: dict[str, jax.Array]) -> tuple[jnp.dtype, jnp.dtype]:
     """The dtype of the result, and the one in which steps are computed and carried."""
-    dtype = jnp.result_type(x.dtype, *(each.dtype for each in given.values()))
+    dtype = promoted(x.dtype, *(each.dtype for each in given.values()))
     return dtype, accumulator(dtype) or dtype
 
 
