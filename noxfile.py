@@ -160,6 +160,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+    session.run("pyright")
     session.run("lint-imports")
     for part in (GROUND, *PARTS):
         with session.chdir(ROOT / "packages" / f"axonax-{part}"):

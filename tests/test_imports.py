@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from axonax import tensor
 
 PARTS = ("tensor", "functional", "graph", "optim", "loop")
 LOADED = "import json, sys; print(json.dumps(sorted(sys.modules)))"
@@ -45,4 +49,20 @@ def test_a_name_of_a_sibling_loads_its_owner_only_when_asked():
     assert "axonax.functional" not in loaded_by("import axonax.loop; from axonax.tensor import plugins")
     assert "axonax.functional" in loaded_by(
         "from axonax.tensor import plugins; plugins.resolve('metric', 'accuracy')"
+    )
+
+
+def test_one_import_of_tensor_gives_all_of_its_parts():
+    modules = Path(importlib.util.find_spec("axonax.tensor").origin).parent.glob("[!_]*")
+    parts = {path.stem for path in modules if path.suffix in ("", ".py")}
+    assert {"activations", "layers", "files"} <= parts
+    loaded = loaded_by("from axonax import tensor")
+    assert parts == {name.removeprefix("axonax.tensor.") for name in loaded if _is_part(name)}
+    for part in parts:
+        assert getattr(tensor, part) is importlib.import_module(f"axonax.tensor.{part}")
+
+
+def _is_part(name: str) -> bool:
+    return (
+        name.startswith("axonax.tensor.") and name.count(".") == 2 and not name.split(".")[2].startswith("_")
     )

@@ -111,3 +111,31 @@ def test_what_depends_on_order_cannot_be_merged():
     assert (ordered + 1).merge is None
     assert (ABSOLUTE * ordered).merge is None
     assert constant_metric(3.0)(None, None) == 3.0
+
+
+def test_a_state_shows_its_tree_and_not_its_numbers():
+    state = ModelState(
+        params={"dense_0": {"kernel": jnp.ones((4, 8)), "bias": jnp.zeros(8, jnp.bfloat16)}},
+        buffers={"dropout_0": {"count": 3}, "norm": {"mean": jax.ShapeDtypeStruct((8,), "float32")}},
+    )
+    assert repr(state).splitlines() == [
+        "ModelState",
+        "  params",
+        "    dense_0/bias bfloat16[8]",
+        "    dense_0/kernel float32[4, 8]",
+        "  buffers",
+        "    dropout_0/count int32[]",
+        "    norm/mean float32[8]",
+    ]
+    assert repr(ModelState()) == "ModelState(empty)"
+    assert "float32[4, 8]" in repr(jax.eval_shape(lambda: state.replace(buffers={})))
+
+
+def test_a_large_state_shows_40_leaves_and_how_many_more():
+    many = {f"dense_{index}": np.zeros(2) for index in range(50)}
+    lines = repr(ModelState(params=many, buffers={"a": 1, "b": 2})).splitlines()
+    assert len(lines) == 44
+    assert lines[-2:] == ["    ... and 10 more", "  buffers: 2 leaves"]
+    full = repr(ModelState(params=dict(list(many.items())[:40]), frozen={"text": "none"})).splitlines()
+    assert full[-1] == "  frozen: 1 leaf"
+    assert repr(ModelState(params={"a": "text"})).splitlines()[-1] == "    a str"

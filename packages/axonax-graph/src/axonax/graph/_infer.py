@@ -111,9 +111,11 @@ def infer(plan: Plan, *lanes: Sequence[Any]) -> Facts:
     Raises:
         ValueError: a layer does not fit its inputs.
     """
-    run = _Trace(calls=[Call(variables={}, buffers={}) for _ in lanes])
+    facts = Facts()
 
     def trace(lanes: Sequence[Sequence[Any]]) -> None:
+        # Made within: what stands for the leaves ends with the trace, and only facts outlive it.
+        run = _Trace(calls=[Call(variables={}, buffers={}) for _ in lanes], facts=facts)
         pending = zip(*lanes, strict=True)
         values: list[tuple[Any, ...] | None] = []
         for step in plan.steps:
@@ -124,7 +126,7 @@ def infer(plan: Plan, *lanes: Sequence[Any]) -> Facts:
             else:
                 result = run.step(step, [values[source] for source in step.sources])
             values.append(result)
-            run.facts.values.append(None if result is None else _join(result))
+            facts.values.append(None if result is None else _join(result))
 
     try:
         jax.eval_shape(trace, list(lanes))
@@ -132,7 +134,7 @@ def infer(plan: Plan, *lanes: Sequence[Any]) -> Facts:
         # A new one: JAX has put a note about its own frames on the error on its way.
         text = str(error) if len(lanes) == 1 else _OPEN.sub("None", str(error))
         raise ValueError(text) from error.__cause__
-    return run.facts
+    return facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +142,7 @@ class _Trace:
     """What is found while a model runs on abstract values, in all lanes side by side."""
 
     calls: list[Call]
-    facts: Facts = field(default_factory=Facts)
+    facts: Facts
 
     def step(self, step: Step, inputs: list[Any]) -> tuple[Any, ...] | None:
         """The values of a step, one a lane; ``None`` where an input is unknown."""

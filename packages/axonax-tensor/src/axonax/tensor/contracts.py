@@ -41,22 +41,39 @@ class Buildable(Protocol):
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ModelState:
     """All arrays of a model, in three nested dicts that share their paths (``"encoder/dense_0/kernel"``).
 
     ``params`` are trained; ``frozen`` are parameters that get no gradient and no optimizer moments;
-    ``buffers`` are what ``apply`` changes: running statistics, caches, counters.
+    ``buffers`` are what ``apply`` changes: running statistics, caches, counters. Its ``repr`` is an
+    outline, without the numbers.
 
     >>> import jax.numpy as jnp
     >>> state = ModelState(params={"dense_0": {"kernel": jnp.ones(2), "bias": jnp.zeros(1)}})
-    >>> sorted(state.freeze("**/kernel").params["dense_0"])
-    ['bias']
+    >>> state.freeze("**/kernel")
+    ModelState
+      params
+        dense_0/bias float32[1]
+      frozen
+        dense_0/kernel float32[2]
     """
 
     params: PyTree = field(default_factory=dict)
     frozen: PyTree = field(default_factory=dict)
     buffers: PyTree = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        parts = [(name, getattr(self, name)) for name in ("params", "frozen", "buffers")]
+        shown, left = ["ModelState"], 40
+        for name, tree in parts:
+            count = len(jax.tree.leaves(tree))
+            if count and left:
+                shown += [f"  {name}", *(f"    {line}" for line in trees.outline(tree, left))]
+            elif count:
+                shown.append(f"  {name}: {count} {'leaf' if count == 1 else 'leaves'}")
+            left -= min(left, count)
+        return "\n".join(shown) if len(shown) > 1 else "ModelState(empty)"
 
     def replace(self, **changes: PyTree) -> ModelState:
         """A copy with the named parts (``params``, ``frozen``, ``buffers``) replaced."""

@@ -208,6 +208,22 @@ def describe(leaf: Any) -> str:
     return f"{_dtype(leaf).name}[{', '.join(map(str, np.shape(leaf)))}]"
 
 
+def outline(tree: PyTree, limit: int = 40) -> list[str]:
+    """A line for each leaf, its path with its dtype and shape; after ``limit`` of them, how many more.
+
+    >>> outline({"dense_0": {"kernel": jnp.ones((4, 8)), "bias": jnp.zeros(8)}, "note": "text"})
+    ['dense_0/bias float32[8]', 'dense_0/kernel float32[4, 8]', 'note str']
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    lines = [f"{path(keypath)} {_word(leaf)}" for keypath, leaf in leaves[:limit]]
+    return lines if len(leaves) <= limit else [*lines, f"... and {len(leaves) - limit} more"]
+
+
+def _word(leaf: Any) -> str:
+    known = hasattr(leaf, "dtype") or isinstance(leaf, bool | int | float | complex)
+    return describe(leaf) if known else type(leaf).__name__
+
+
 def _dtype(leaf: Any) -> Any:
     return leaf.dtype if hasattr(leaf, "dtype") else jnp.asarray(leaf).dtype
 
