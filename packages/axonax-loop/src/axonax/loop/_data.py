@@ -187,6 +187,15 @@ class Reader:
             yield self._ahead.pop(), True
 
 
+def sent(batches: Iterator[Any]) -> Iterator[Any]:
+    """The batches as they come; under a transfer guard put on the device by name, which it allows.
+
+    A compiled step sends what it is given by itself, several times faster.
+    """
+    level = jax.config.jax_transfer_guard_host_to_device  # type: ignore[attr-defined]
+    return batches if level in (None, "allow") else map(jax.device_put, batches)
+
+
 def length(data: Any) -> int | None:
     """The number of batches in an epoch, where the data knows it."""
     try:

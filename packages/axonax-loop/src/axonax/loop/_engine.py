@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from axonax.loop import _program
 from axonax.loop._batch import BatchChangedError, check_arrays
-from axonax.loop._data import Reader
+from axonax.loop._data import Reader, sent
 from axonax.loop._events import EVENTS, Control, Halt, Handler
 from axonax.loop._interrupt import Interrupt
 from axonax.loop._schedule import Schedule
@@ -177,7 +177,8 @@ class Engine:
         starting, completed = self._schedules["iteration_started"], self._schedules["iteration_completed"]
         interrupt, watch = self._interrupt, self._watch
         # To know that a batch is the last takes reading one ahead: only for optimizers that ask.
-        for batch, *last in self._reader.with_last(batches) if self._flushes else zip(batches):
+        rows = self._reader.with_last(batches) if self._flushes else zip(batches)
+        for batch, *last in sent(rows) if self._loop.compile else rows:
             self._begun += 1
             if self._begun >= starting.due:
                 self._fire("iteration_started")
