@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import jax
 
 from axonax.graph import _infer, _inputs, _plan, _run
 from axonax.graph._keys import check_key, fold_path
-from axonax.tensor import trees
-from axonax.tensor.contracts import Buildable, Model, ModelState
+from axonax.tensor import activations, trees
+from axonax.tensor.contracts import Buildable, Closing, Model, ModelState, Unclosed
 
 if TYPE_CHECKING:
     from axonax.graph._node import Node
+
+_CLOSINGS = {
+    "softmax": (activations.softmax, jax.nn.softmax),
+    "sigmoid": (activations.sigmoid, jax.nn.sigmoid),
+}
+
+
+class _ClosedModel(Model):
+    """A model that ends in a softmax or sigmoid: it is `axonax.tensor.contracts.Closed`."""
+
+    unclosed: Unclosed
 
 
 def build(model: Node, *, within: Node | None = None) -> Model:
@@ -29,7 +41,9 @@ def build(model: Node, *, within: Node | None = None) -> Model:
             states.
 
     Returns:
-        `Model(init, apply)`; the same two functions for one node, so that ``jax.jit`` knows them again.
+        `Model(init, apply)`; the same two functions for one node, so that ``jax.jit`` knows them again. If
+        the model ends in a softmax (with no option but ``axis``) or sigmoid, it is
+        `axonax.tensor.contracts.Closed`: a loop can train it on its logits.
 
     Raises:
         ValueError: a layer does not fit its input, or two layers have one name.
@@ -88,6 +102,22 @@ def functions(plan: _plan.Plan, facts: _infer.Facts) -> Model:
             (params if leaf.trained else buffers)[path] = _first_value(key, path, leaf)
         return ModelState(params=trees.unflatten(params), buffers=trees.unflatten(buffers))
 
+    *body, last = plan.steps
+    closing = _closing(last)
+    if closing is None:
+        return Model(init, _apply(plan))
+    model = _ClosedModel(init, _apply(plan))
+    model.unclosed = Unclosed(
+        apply=_apply(replace(plan, steps=tuple(body))),
+        close=lambda logits: _run.execute(last, [logits], _run.Call(variables={}, buffers={})),
+        closing=closing,
+    )
+    return model
+
+
+def _apply(plan: _plan.Plan) -> Callable[..., tuple[Any, Any]]:
+    """The ``apply`` of a plan."""
+
     def apply(state: ModelState, *inputs: Any, train: bool = False, key: Any = None) -> tuple[Any, Any]:
         if not isinstance(state, ModelState):
             raise TypeError(f"apply: state must be the ModelState of init, got {type(state).__name__}")
@@ -101,7 +131,19 @@ def functions(plan: _plan.Plan, facts: _infer.Facts) -> Model:
             return prediction, state.buffers
         return prediction, _replaced(state.buffers, call.buffers)
 
-    return Model(init, apply)
+    return apply
+
+
+def _closing(step: _plan.Step) -> Closing | None:
+    """What a step that is the last one closes the model by, if it is an activation with logits."""
+    options = dict(step.layer.options)
+    axis = options.pop("axis", -1)
+    if options or not isinstance(axis, int):
+        return None
+    # By identity: a function of the user need not be hashable, and may compare as it likes.
+    found = (name for name, known in _CLOSINGS.items() if any(each is step.layer.function for each in known))
+    name = next(found, None)
+    return None if name is None else Closing(name, axis)
 
 
 def _first_value(key: Any, path: str, leaf: _infer.Leaf) -> Any:

@@ -2,39 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from axonax.loop import _signature
 from axonax.loop._batch import Batch, rows
 from axonax.loop._mean import Mean, batch_mean
-from axonax.tensor import plugins
+from axonax.loop._model import Net
+from axonax.tensor import contracts, plugins
+from axonax.tensor.contracts import Closing
+from axonax.tensor.precision import promoted
 
 PyTree = Any
+OURS = ("reduction", "weights", "where")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossFunction:
-    """A loss ``(y_true, y_pred)`` that returns one value an example or a scalar."""
+    """A loss ``(y_true, y_pred)`` that returns one value an example or a scalar.
 
-    function: Callable[[PyTree, PyTree], Any]
+    ``closing`` is that of the model it is for, ``None`` if the model offers no logits.
+    """
+
+    function: Callable[..., Any]
     name: str
     named: bool
+    options: Mapping[str, Any] = field(default_factory=dict)
+    closing: Closing | None = None
 
-    def mean(self, batch: Batch, prediction: PyTree) -> Mean:
-        """The weighted mean over a batch.
+    def __str__(self) -> str:
+        texts = {name: " ".join(repr(value).split()) for name, value in self.options.items()}
+        options = ", ".join(f"{name}={text:.40}" for name, text in texts.items())
+        return f"{self.name}({options})" if options else self.name
+
+    def mean(self, batch: Batch, prediction: PyTree, logits: PyTree = None) -> Mean:
+        """The weighted mean over a batch, of the ``logits`` behind the prediction where the loss takes them.
 
         Raises:
             ValueError: targets, predictions and values do not fit each other.
         """
         check_fit(batch.targets, prediction)
-        values = jnp.asarray(self.function(batch.targets, prediction))
+        if self.of_logits(batch.targets, prediction):
+            wide = logits.astype(promoted(logits.dtype, jnp.float32))
+            values = jnp.asarray(self._call(batch.targets, wide, from_logits=True))
+        else:
+            values = jnp.asarray(self._call(batch.targets, prediction))
         self._check_values(values, batch, prediction)
         return batch_mean(values, batch.weights, rows(batch.targets), f'loss "{self.name}"')
+
+    def of_logits(self, targets: PyTree, prediction: PyTree) -> bool:
+        """Whether the loss is taken of the logits behind predictions of these shapes."""
+        if self.closing is None or "from_logits" in self.options or not self._takes_logits:
+            return False
+        expected = self._expected(targets, prediction)
+        return expected is not None and expected.same_logits(self.closing, prediction.ndim)
+
+    def doubted(self, targets: PyTree, prediction: PyTree) -> Closing | None:
+        """What predictions of these shapes must be for this loss, where the model does not vouch for it."""
+        expected = self._expected(targets, prediction)
+        vouched = expected == self.closing or self.of_logits(targets, prediction)
+        return None if vouched else expected
+
+    def advice(self, expected: Closing) -> str:
+        """How to mend a model whose predictions are not what the loss needs."""
+        if self.closing is not None:
+            return f"end the model in {expected.activation}, it ends in {self.closing.activation}"
+        logits = ', or pass loss_options={"from_logits": True} if they are logits'
+        return f"end the model in {expected.activation}{logits if self._takes_logits else ''}"
 
     def check_labels(self, targets: PyTree, prediction: PyTree) -> None:
         """Let a named loss see concrete targets once, so that it can refuse labels out of range.
@@ -49,7 +88,22 @@ class LossFunction:
         if not self.named or not integers:
             return
         concrete = jax.tree.map(np.asarray, targets)
-        jax.eval_shape(lambda y_pred: self.function(concrete, y_pred), prediction)
+        jax.eval_shape(lambda y_pred: self._call(concrete, y_pred), prediction)
+
+    def _expected(self, targets: PyTree, prediction: PyTree) -> Closing | None:
+        single = hasattr(prediction, "dtype") and jnp.issubdtype(prediction.dtype, jnp.floating)
+        if not self.named or not single or self.options.get("from_logits"):
+            return None
+        return contracts.expected(self.function, targets, prediction, **self.options)
+
+    @property
+    def _takes_logits(self) -> bool:
+        return bool(_signature.accepted(self.function, "from_logits"))
+
+    def _call(self, targets: PyTree, prediction: PyTree, **extra: Any) -> Any:
+        if self.named:
+            extra = {"reduction": "none", **self.options, **extra}
+        return self.function(targets, prediction, **extra)
 
     def _check_values(self, values: jax.Array, batch: Batch, prediction: PyTree) -> None:
         count = rows(batch.targets)
@@ -65,25 +119,52 @@ class LossFunction:
             )
 
 
-def resolve_loss(loss: Any, who: str) -> LossFunction:
-    """The loss of a name or function.
+def resolve_loss(loss: Any, who: str, options: Mapping[str, Any] | None, net: Net) -> LossFunction:
+    """The loss of a name with options or of a function, for a model.
 
     Raises:
-        ValueError: an unknown name; the text lists near matches or what to install.
-        TypeError: neither a name nor a function.
+        ValueError: an unknown name or option (the text lists near matches or what to install), options with a
+            function, or ``from_logits`` with a model that does not end in its logits.
+        TypeError: neither a name nor a function, or options that are no dict.
     """
+    if options is not None and not isinstance(options, Mapping):
+        raise TypeError(
+            f"{who}: loss_options must be a dict of options by name, got {type(options).__name__}"
+        )
+    options = dict(options or {})
     if isinstance(loss, str):
-        function = plugins.resolve("loss", loss)
-
-        def unreduced(y_true: PyTree, y_pred: PyTree) -> Any:
-            return function(y_true, y_pred, reduction="none")
-
-        return LossFunction(function=unreduced, name=loss, named=True)
+        function, closing = plugins.resolve("loss", loss), net.unclosed and net.unclosed.closing
+        _check_options(loss, function, options, closing)
+        return LossFunction(function=function, name=loss, named=True, options=options, closing=closing)
     if not callable(loss):
         raise TypeError(
             f"{who}: the loss must be a name or a function (y_true, y_pred), got {type(loss).__name__}"
         )
+    if options:
+        raise ValueError(f"{who}: loss_options ({', '.join(options)}) go with a loss given by name")
     return LossFunction(function=loss, name=getattr(loss, "__name__", type(loss).__name__), named=False)
+
+
+def optional_loss(loss: Any, who: str, options: Mapping[str, Any] | None, net: Net) -> LossFunction | None:
+    """As `resolve_loss`; ``None`` where there is neither a loss nor options."""
+    return None if loss is None and not options else resolve_loss(loss, who, options, net)
+
+
+def _check_options(
+    name: str, function: Callable[..., Any], options: Mapping[str, Any], closing: Closing | None
+) -> None:
+    for option in options:
+        if option in OURS:
+            raise ValueError(
+                f'loss "{name}": the loop gives {option} itself: it takes one value an example and averages '
+                "them by the weights in the batch"
+            )
+    _signature.check_options(f'loss "{name}"', function, options, taken=2)
+    if closing is not None and options.get("from_logits"):
+        raise ValueError(
+            f'loss "{name}": from_logits says that the model gives logits, but it ends in '
+            f"{closing.activation}: leave the option out, or end the model before it"
+        )
 
 
 def check_fit(targets: PyTree, prediction: PyTree) -> None:

@@ -121,10 +121,7 @@ def resolve_metric(
 
 def _by_name(name: str, options: Mapping[str, Any]) -> Metric:
     factory = plugins.resolve("metric", name)
-    known = _signature.parameters(factory)
-    for option in options:
-        if known is not None and option not in known and not _signature.takes_any(factory):
-            raise ValueError(f'metric "{name}" has no option "{option}": {names.suggestion(option, known)}')
+    _signature.check_options(f'metric "{name}"', factory, options)
     metric: Metric = factory(**options)
     return metric
 

@@ -10,43 +10,35 @@ import jax
 import jax.numpy as jnp
 
 from axonax.loop import _signature
-from axonax.tensor.contracts import Buildable, ModelState
+from axonax.tensor.contracts import Buildable, Closed, ModelState, Unclosed
 
 PyTree = Any
+# (state, inputs, *, train, key) -> (prediction or logits, the state with its new buffers)
+Apply = Callable[..., tuple[PyTree, PyTree]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Net:
-    """A model's two functions, and which of ``train`` and ``key`` its ``apply`` takes."""
+    """A model's ``init`` and its ``apply``, and the latter up to the logits where the model offers it."""
 
     init_function: Callable[..., PyTree]
-    apply_function: Callable[..., Any]
-    options: tuple[str, ...]
+    apply: Apply
+    unclosed: Unclosed | None = None
 
     def init(self, key: jax.Array, inputs: PyTree) -> PyTree:
         """A fresh state: from the key alone where ``init`` takes nothing else."""
         arguments = positional(jax.tree.map(jnp.asarray, inputs))
         return call_init(self.init_function, key, *arguments)
 
-    def apply(self, state: PyTree, inputs: PyTree, *, train: bool, key: Any) -> tuple[PyTree, PyTree]:
-        """The prediction, and the state with its new buffers.
-
-        Raises:
-            TypeError: the state is a ModelState and ``apply`` does not return ``(prediction, buffers)``.
-        """
-        given = {"train": train, "key": key}
-        result = self.apply_function(
-            state, *positional(inputs), **{name: given[name] for name in self.options}
-        )
-        if not isinstance(state, ModelState):
-            return result, state
-        if not isinstance(result, tuple) or len(result) != 2:
-            raise TypeError(
-                "apply must return (prediction, buffers) for a model whose state is a ModelState, "
-                f"got {type(result).__name__}"
-            )
-        prediction, buffers = result
-        return prediction, state.replace(buffers=buffers)
+    def apply_twofold(
+        self, state: PyTree, inputs: PyTree, *, train: bool, key: Any
+    ) -> tuple[PyTree, PyTree, PyTree]:
+        """The prediction, the logits behind it (``None`` where they are not offered), and the new state."""
+        if self.unclosed is None:
+            prediction, state = self.apply(state, inputs, train=train, key=key)
+            return prediction, None, state
+        logits, state = self.unclosed.apply(state, inputs, train=train, key=key)
+        return self.unclosed.close(logits), logits, state
 
 
 def resolve_model(model: Any, who: str) -> Net:
@@ -63,7 +55,39 @@ def resolve_model(model: Any, who: str) -> Net:
             f"got {type(model).__name__}"
         )
     init, apply = model
-    return Net(init_function=init, apply_function=apply, options=_signature.accepted(apply, "train", "key"))
+    unclosed = None
+    if isinstance(model, Closed):
+        unclosed = model.unclosed
+        if not isinstance(unclosed, Unclosed):
+            raise TypeError(
+                f"{who}: unclosed of the model must be an Unclosed, got {type(unclosed).__name__}"
+            )
+        unclosed = unclosed._replace(apply=_threaded(unclosed.apply))
+    return Net(init_function=init, apply=_threaded(apply), unclosed=unclosed)
+
+
+def _threaded(function: Callable[..., Any]) -> Apply:
+    """The ``apply`` of a model in one form: with those of ``train`` and ``key`` that it takes.
+
+    Raises:
+        TypeError: the state is a ModelState and ``function`` does not return ``(prediction, buffers)``.
+    """
+    options = _signature.accepted(function, "train", "key")
+
+    def apply(state: PyTree, inputs: PyTree, *, train: bool, key: Any) -> tuple[PyTree, PyTree]:
+        given = {"train": train, "key": key}
+        result = function(state, *positional(inputs), **{name: given[name] for name in options})
+        if not isinstance(state, ModelState):
+            return result, state
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TypeError(
+                "apply must return (prediction, buffers) for a model whose state is a ModelState, "
+                f"got {type(result).__name__}"
+            )
+        prediction, buffers = result
+        return prediction, state.replace(buffers=buffers)
+
+    return apply
 
 
 def call_init(init: Callable[..., PyTree], key: jax.Array, *arguments: PyTree) -> PyTree:

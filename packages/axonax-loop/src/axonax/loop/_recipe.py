@@ -9,9 +9,7 @@ from typing import Any
 import jax
 
 from axonax.loop import _signature
-from axonax.loop._batch import check_rows, read
-from axonax.loop._loss import LossFunction, check_fit
-from axonax.loop._model import Net, call_init, trained, with_trained
+from axonax.loop._model import call_init, trained, with_trained
 from axonax.loop._optimizer import Updater
 from axonax.loop._state import EvalState, TrainState
 from axonax.loop._steps import Outputs, TrainStep
@@ -145,25 +143,3 @@ def plain_recipe(step: Callable[[Any, PyTree], PyTree], init: Callable[..., PyTr
         return state, dict(state) if isinstance(state, Mapping) else {"step_state": state}
 
     return Recipe(start=start, update=update)
-
-
-def model_check(net: Net, loss: LossFunction | None, train: bool) -> Callable[[Any, PyTree], None]:
-    """The check of a first batch against a model: shapes, rows, and labels where a named loss minds them."""
-
-    def predict(state: PyTree, inputs: PyTree, key: Any) -> PyTree:
-        return net.apply(state, inputs, train=train, key=key)[0]
-
-    # For its cache of shapes alone: a validation after each epoch must not trace the model again.
-    jitted: Any = jax.jit(predict)
-
-    def check(batch: Any, step_state: TrainState | EvalState) -> None:
-        parts = read(batch)
-        check_rows(parts)
-        if loss is None:
-            return
-        key = jax.random.key(0) if train else None
-        prediction = jitted.eval_shape(step_state.model_state, parts.inputs, key)
-        check_fit(parts.targets, prediction)
-        loss.check_labels(parts.targets, prediction)
-
-    return check

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from axonax.loop import _signature
 from axonax.loop._batch import read, rows
-from axonax.loop._loss import LossFunction, resolve_loss
+from axonax.loop._loss import LossFunction, optional_loss, resolve_loss
 from axonax.loop._mean import Mean, batch_mean
 from axonax.loop._model import Net, call_init, resolve_model, trained, with_trained
 from axonax.loop._optimizer import Updater, resolve_optimizer
@@ -36,33 +36,38 @@ class TrainStep(NamedTuple):
     step: Callable[..., tuple[TrainState, Outputs]]
 
 
-def train_step(model: Any, loss: Any, optimizer: Any) -> TrainStep:
+def train_step(
+    model: Any, loss: Any, optimizer: Any, *, loss_options: Mapping[str, Any] | None = None
+) -> TrainStep:
     """The step of `trainer`, for a loop of your own; jit it with ``donate_argnums=1``.
 
     Args:
         model: as for `trainer`.
         loss: as for `trainer`.
         optimizer: as for `trainer`.
+        loss_options: as for `trainer`.
 
     Returns:
-        ``(init, step)``.
+        ``(init, step)``. Unlike a trainer it does not look at the first predictions.
     """
     net = resolve_model(model, "train_step")
-    objective = model_objective(net, resolve_loss(loss, "train_step"))
+    objective = model_objective(net, resolve_loss(loss, "train_step", loss_options, net))
     return make_train_step(objective, model_init(net), resolve_optimizer(optimizer, "train_step"))
 
 
-def eval_step(model: Any, loss: Any = None) -> Callable[[Any, PyTree], Outputs]:
+def eval_step(
+    model: Any, loss: Any = None, *, loss_options: Mapping[str, Any] | None = None
+) -> Callable[[Any, PyTree], Outputs]:
     """The step of `evaluator`: ``step(batch, model_state) -> outputs``, with ``train=False``.
 
     Args:
         model: as for `trainer`.
         loss: a name or function, or ``None``.
+        loss_options: as for `trainer`.
     """
     net = resolve_model(model, "eval_step")
-    if loss is None:
-        return predict_step(net)
-    return objective_step(model_objective(net, resolve_loss(loss, "eval_step")))
+    mean = optional_loss(loss, "eval_step", loss_options, net)
+    return predict_step(net) if mean is None else objective_step(model_objective(net, mean))
 
 
 def make_train_step(
@@ -118,8 +123,8 @@ def model_objective(net: Net, loss: LossFunction) -> Objective:
         model_state: PyTree, batch: Any, train: bool, key: Any
     ) -> tuple[Any, tuple[Outputs, PyTree]]:
         parts = read(batch)
-        prediction, model_state = net.apply(model_state, parts.inputs, train=train, key=key)
-        mean = loss.mean(parts, prediction)
+        prediction, logits, model_state = net.apply_twofold(model_state, parts.inputs, train=train, key=key)
+        mean = loss.mean(parts, prediction, logits)
         outputs = {"y_true": parts.targets, "y_pred": prediction, "weights": parts.weights}
         return mean.value, ({**outputs, **_loss_outputs(mean)}, model_state)
 

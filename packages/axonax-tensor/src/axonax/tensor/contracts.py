@@ -1,4 +1,4 @@
-"""What the parts of Axonax agree on: models, their state, metrics, losses, optimizers, loggers.
+"""What the parts of Axonax agree on: models, their state and closing, metrics, losses, optimizers, loggers.
 
 The packages meet through these small values and protocols alone, so any of them can be replaced by a
 hand-written function, a Flax or Equinox model, or an Optax optimizer.
@@ -9,14 +9,16 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 
-from axonax.tensor import trees
+from axonax.tensor import names, trees
 
 PyTree = Any
+Function = TypeVar("Function", bound=Callable[..., Any])
 Reduction = str  # "none", "mean" or "sum"
+_CLOSING = "closing"  # the attribute by which a loss says what it expects
 
 
 class Model(NamedTuple):
@@ -37,6 +39,68 @@ class Buildable(Protocol):
 
     def build(self) -> Model:
         """The model as two pure functions."""
+        ...
+
+
+@dataclass(frozen=True)
+class Closing:
+    """The activation that makes predictions of logits, at the end of a model.
+
+    ``activation`` is ``"softmax"`` or ``"log_softmax"`` along ``axis``, or ``"sigmoid"`` of each element,
+    which has no axis.
+
+    Raises:
+        ValueError: another activation.
+
+    >>> Closing("softmax").same_logits(Closing("log_softmax", axis=1), ndim=2)
+    True
+    >>> Closing("softmax").same_logits(Closing("sigmoid"), ndim=2)
+    False
+    """
+
+    activation: str
+    axis: int = -1
+
+    def __post_init__(self) -> None:
+        names.lookup(dict.fromkeys(("softmax", "log_softmax", "sigmoid")), self.activation, "closing activation")
+
+    def same_logits(self, other: Closing, ndim: int) -> bool:
+        """Whether the logits of one are those of the other, in arrays of ``ndim`` dimensions."""
+        if "sigmoid" in (self.activation, other.activation):
+            return self.activation == other.activation
+        return ndim > 0 and self.axis % ndim == other.axis % ndim
+
+
+class Unclosed(NamedTuple):
+    """A model of one output, up to the activation that closes it.
+
+    ``apply`` has the arguments of the model's own, takes the same states, draws the same and gives the same
+    buffers, with logits in place of the prediction; ``close(logits)`` is the prediction, and ``closing``
+    says what it does.
+    """
+
+    apply: Callable[..., Any]
+    close: Callable[[PyTree], PyTree]
+    closing: Closing
+
+
+@runtime_checkable
+class Closed(Protocol):
+    """A `Model` that ends in an activation, and offers itself without it.
+
+    Whoever trains it on a loss that `expects` that activation takes the loss of the logits: the gradient
+    through a saturated softmax or sigmoid is zero, that through its logits is not.
+
+    >>> class Classifier(Model):
+    ...     unclosed = Unclosed(lambda params, x: x @ params, jax.nn.softmax, Closing("softmax"))
+    >>> model = Classifier(lambda key, x: x.T, lambda params, x: jax.nn.softmax(x @ params))
+    >>> isinstance(model, Closed)
+    True
+    """
+
+    @property
+    def unclosed(self) -> Unclosed:
+        """The model up to its closing activation."""
         ...
 
 
@@ -186,7 +250,10 @@ def _combine(operation: Callable[[Any, Any], Any], left: Metric | float, right: 
 
 
 class Loss(Protocol):
-    """A loss: one value an example with ``reduction="none"``, else their weighted mean or sum."""
+    """A loss: one value an example with ``reduction="none"``, else their weighted mean or sum.
+
+    One that needs probabilities says so by `expects`.
+    """
 
     def __call__(
         self,
@@ -199,6 +266,52 @@ class Loss(Protocol):
     ) -> Any:
         """The loss of ``y_pred`` against ``y_true``."""
         ...
+
+
+def expects(closing: Closing | Callable[..., Closing]) -> Callable[[Function], Function]:
+    """Declare of a loss what its predictions are: the output of an activation.
+
+    A loop to which the loss is given by name looks at the first predictions, whether they are of that kind.
+    If the loss has an option ``from_logits``, which applies this activation itself, and the model is `Closed`
+    by it, the loop sets the option and hands over the logits.
+
+    Args:
+        closing: ``Closing("softmax")`` for probabilities that sum to 1 along an axis, ``"log_softmax"`` for
+            their logarithms, ``"sigmoid"`` for probabilities each of its own; or a function
+            ``(y_true, y_pred, **options) -> Closing`` that needs no more than shapes.
+
+    Returns:
+        A decorator that hands the loss back.
+
+    >>> @expects(Closing("sigmoid"))
+    ... def squared_log(y_true, y_pred, *, from_logits=False, reduction="none"):
+    ...     return jax.nn.log_sigmoid(y_pred) ** 2 if from_logits else jax.numpy.log(y_pred) ** 2
+    >>> expected(squared_log, jax.numpy.ones(2), jax.numpy.ones(2))
+    Closing(activation='sigmoid', axis=-1)
+    """
+
+    def declare(loss: Function) -> Function:
+        setattr(loss, _CLOSING, closing)
+        return loss
+
+    return declare
+
+
+def expected(loss: Callable[..., Any], y_true: Any, y_pred: Any, **options: Any) -> Closing | None:
+    """What a loss `expects` its predictions to be.
+
+    Args:
+        loss: any loss.
+        y_true: targets, or their shapes.
+        y_pred: predictions, or their shapes.
+        **options: those that the loss is called with.
+
+    Returns:
+        what it declares; ``None`` where it declares nothing.
+    """
+    closing = getattr(loss, _CLOSING, None)
+    found: Closing | None = closing(y_true, y_pred, **options) if callable(closing) else closing
+    return found
 
 
 class Optimizer(Protocol):

@@ -11,10 +11,12 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from axonax.functional import _examples
 from axonax.functional.losses import _logarithms, _reduction
+from axonax.tensor.contracts import Closing, expects
 
 _WHO = "binary_cross_entropy"
 
 
+@expects(Closing("sigmoid"))
 def binary_cross_entropy(
     y_true: Shaped[ArrayLike, "*shape"],
     y_pred: Shaped[ArrayLike, "*shape"],

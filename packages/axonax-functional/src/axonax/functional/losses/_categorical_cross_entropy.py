@@ -11,10 +11,12 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from axonax.functional import _classes, _examples
 from axonax.functional.losses import _logarithms, _reduction, _softmax_cross_entropy
+from axonax.tensor.contracts import Closing, expects
 
 _WHO = "categorical_cross_entropy"
 
 
+@expects(lambda y_true, y_pred, *, axis=-1, **options: Closing("softmax", axis))
 def categorical_cross_entropy(
     y_true: Shaped[ArrayLike, " ..."],
     y_pred: Shaped[ArrayLike, " ..."],

@@ -11,10 +11,12 @@ from jaxtyping import Array, Bool, Float, Integer, Shaped
 
 from axonax.functional import _examples
 from axonax.functional.losses import _logarithms, _reduction
+from axonax.tensor.contracts import Closing, expects
 
 _WHO = "connectionist_temporal_classification"
 
 
+@expects(Closing("log_softmax"))
 def connectionist_temporal_classification(
     y_true: tuple[Integer[ArrayLike, " batch"], Integer[ArrayLike, "batch labels"]],
     y_pred: Shaped[ArrayLike, "batch steps classes"],

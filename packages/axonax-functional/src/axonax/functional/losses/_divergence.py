@@ -8,8 +8,10 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from axonax.functional import _examples
 from axonax.functional.losses import _logarithms, _reduction, _softmax_cross_entropy
+from axonax.tensor.contracts import Closing, expects
 
 
+@expects(Closing("softmax"))
 def kl_divergence(
     y_true: Shaped[ArrayLike, "*batch classes"],
     y_pred: Shaped[ArrayLike, "*batch classes"],
@@ -63,6 +65,7 @@ def kl_divergence(
     return pair.reduce(values, reduction=reduction, weights=weights)
 
 
+@expects(Closing("softmax"))
 def js_divergence(
     y_true: Shaped[ArrayLike, "*batch classes"],
     y_pred: Shaped[ArrayLike, "*batch classes"],

@@ -7,14 +7,28 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Integer, Shaped
 
 from axonax.functional import _classes, _examples
 from axonax.functional.losses import _logarithms, _reduction
 from axonax.tensor import names
+from axonax.tensor.contracts import Closing, expects
 
 
+def _kind(y_true: Any, y_pred: Any, kind: str | None) -> str:
+    """The kind of focal loss, by name or by the shapes."""
+    if kind is None:
+        return "categorical" if np.ndim(y_true) < np.ndim(y_pred) else "binary"
+    return kind
+
+
+def _closing(y_true: Any, y_pred: Any, *, kind: str | None = None, **options: Any) -> Closing:
+    return Closing("sigmoid" if _kind(y_true, y_pred, kind) == "binary" else "softmax")
+
+
+@expects(_closing)
 def focal(
     y_true: Shaped[ArrayLike, " ..."],
     y_pred: Shaped[ArrayLike, " ..."],
@@ -63,9 +77,7 @@ def focal(
     Lin and others, Focal loss for dense object detection (2017), equations 4 and 5.
     """
     _examples.require_nonnegative("focal", "gamma", gamma)
-    if kind is None:
-        kind = "categorical" if jnp.ndim(y_true) < jnp.ndim(y_pred) else "binary"
-    compute = names.lookup(_KINDS, kind, "kind of focal loss")
+    compute = names.lookup(_KINDS, _kind(y_true, y_pred, kind), "kind of focal loss")
     return compute(
         y_true,
         y_pred,
@@ -142,6 +154,7 @@ def _categorical(
 _KINDS: dict[str, Callable[..., jax.Array]] = {"binary": _binary, "categorical": _categorical}
 
 
+@expects(Closing("softmax"))
 def poly(
     y_true: Integer[ArrayLike, "*batch"] | Shaped[ArrayLike, "*batch classes"],
     y_pred: Shaped[ArrayLike, "*batch classes"],

@@ -11,8 +11,10 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from axonax.functional import _examples
 from axonax.functional.losses import _reduction
+from axonax.tensor.contracts import Closing, expects
 
 
+@expects(Closing("sigmoid"))
 def tversky(
     y_true: Shaped[ArrayLike, "*shape"],
     y_pred: Shaped[ArrayLike, "*shape"],
@@ -65,6 +67,7 @@ def tversky(
     )
 
 
+@expects(Closing("sigmoid"))
 def dice(
     y_true: Shaped[ArrayLike, "*shape"],
     y_pred: Shaped[ArrayLike, "*shape"],
@@ -104,6 +107,7 @@ def dice(
     return _tversky("dice", y_true, y_pred, prices, axis, reduction=reduction, weights=weights, where=where)
 
 
+@expects(Closing("sigmoid"))
 def iou(
     y_true: Shaped[ArrayLike, "*shape"],
     y_pred: Shaped[ArrayLike, "*shape"],
