@@ -71,9 +71,9 @@ class LossFunction:
     def advice(self, expected: Closing) -> str:
         """How to mend a model whose predictions are not what the loss needs."""
         if self.closing is not None:
-            return f"end the model in {expected.activation}, it ends in {self.closing.activation}"
+            return f"end the model in {expected}, it ends in {self.closing}"
         logits = ', or pass loss_options={"from_logits": True} if they are logits'
-        return f"end the model in {expected.activation}{logits if self._takes_logits else ''}"
+        return f"end the model in {expected}{logits if self._takes_logits else ''}"
 
     def check_labels(self, targets: PyTree, prediction: PyTree) -> None:
         """Let a named loss see concrete targets once, so that it can refuse labels out of range.
@@ -109,7 +109,8 @@ class LossFunction:
         count = rows(batch.targets)
         shapes = [leaf.shape for leaf in jax.tree.leaves(prediction)]
         fits = values.ndim == 0 or values.shape[0] == count
-        if values.ndim > 1 and len(shapes) == 1:
+        # Which dimensions a named loss leaves is up to its options; it minds its shapes itself.
+        if values.ndim > 1 and len(shapes) == 1 and not self.named:
             fits = fits and values.shape == shapes[0][: values.ndim]
         if not fits:
             targets = [np.shape(leaf) for leaf in jax.tree.leaves(batch.targets)]
@@ -163,7 +164,7 @@ def _check_options(
     if closing is not None and options.get("from_logits"):
         raise ValueError(
             f'loss "{name}": from_logits says that the model gives logits, but it ends in '
-            f"{closing.activation}: leave the option out, or end the model before it"
+            f"{closing}: leave the option out, or end the model before it"
         )
 
 

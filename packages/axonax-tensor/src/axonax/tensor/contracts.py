@@ -62,7 +62,12 @@ class Closing:
     axis: int = -1
 
     def __post_init__(self) -> None:
-        names.lookup(dict.fromkeys(("softmax", "log_softmax", "sigmoid")), self.activation, "closing activation")
+        known = dict.fromkeys(("softmax", "log_softmax", "sigmoid"))
+        names.lookup(known, self.activation, "closing activation")
+
+    def __str__(self) -> str:
+        plain = self.activation == "sigmoid" or self.axis == -1
+        return self.activation if plain else f"{self.activation} over axis {self.axis}"
 
     def same_logits(self, other: Closing, ndim: int) -> bool:
         """Whether the logits of one are those of the other, in arrays of ``ndim`` dimensions."""
