@@ -59,6 +59,13 @@ def test_what_a_loss_expects_is_told_from_shapes(case):
     assert expected(of(case), *shapes, **options) == closing
 
 
+def test_smoothed_targets_are_of_the_shape_of_the_predictions():
+    smooth = losses.label_smoothing
+    assert expected(smooth(losses.focal), LABELS, SCORES) == SIGMOID
+    assert expected(smooth(losses.poly), LABELS, SCORES) == SOFTMAX
+    assert expected(smooth(losses.hinge), LABELS, SCORES) is None
+
+
 @pytest.mark.parametrize("case", [case for case in CASES if takes_logits(of(case))])
 def test_from_logits_applies_what_is_expected(case):
     targets, options, closing = CASES[case]

@@ -273,7 +273,7 @@ class Loss(Protocol):
         ...
 
 
-def expects(closing: Closing | Callable[..., Closing]) -> Callable[[Function], Function]:
+def expects(closing: Closing | Callable[..., Closing | None]) -> Callable[[Function], Function]:
     """Declare of a loss what its predictions are: the output of an activation.
 
     A loop to which the loss is given by name looks at the first predictions, whether they are of that kind.
@@ -283,7 +283,7 @@ def expects(closing: Closing | Callable[..., Closing]) -> Callable[[Function], F
     Args:
         closing: ``Closing("softmax")`` for probabilities that sum to 1 along an axis, ``"log_softmax"`` for
             their logarithms, ``"sigmoid"`` for probabilities each of its own; or a function
-            ``(y_true, y_pred, **options) -> Closing`` that needs no more than shapes.
+            ``(y_true, y_pred, **options) -> Closing | None`` that needs no more than shapes.
 
     Returns:
         A decorator that hands the loss back.

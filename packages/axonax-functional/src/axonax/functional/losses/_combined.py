@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from axonax.functional import _classes, _examples
 from axonax.tensor import plugins
+from axonax.tensor.contracts import expected, expects
 
 
 def weighted(losses: Mapping[str, Any]) -> Callable[..., jax.Array]:
@@ -86,6 +87,8 @@ def label_smoothing(loss: Callable[..., jax.Array], smoothing: float = 0.1) -> C
     """
     _examples.require_fraction("label_smoothing", "smoothing", smoothing)
 
+    # What the loss gets are always targets of the shape of the predictions.
+    @expects(lambda y_true, y_pred, **options: expected(loss, y_pred, y_pred, **options))
     @functools.wraps(loss)
     def smoothed(y_true: Any, y_pred: Any, **options: Any) -> jax.Array:
         if jnp.ndim(y_pred) < 2:
