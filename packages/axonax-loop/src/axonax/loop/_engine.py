@@ -120,7 +120,7 @@ class Engine:
         self._flushes = recipe.flushes(step_state)
         last = (False,) if self._flushes else ()
         carry, self._constant = recipe.split(step_state)
-        self._program = loop.program(batch, donate=self._donate)
+        self._program = loop._compiled(batch, donate=self._donate)
         if loop.compile:
             carry = copy_arrays(carry)
         self._fresh = _program.fresh_accumulators(self._program, view, batch, carry, self._constant)

@@ -53,7 +53,7 @@ class Loop:
     _programs: dict[Any, Program] = field(default_factory=dict, init=False)
 
     @property
-    def measures(self) -> tuple[Measure | LossMeasure, ...]:
+    def _measures(self) -> tuple[Measure | LossMeasure, ...]:
         """What is accumulated: the loss where there is one, then the metrics."""
         return (LossMeasure(), *self.metrics) if self.recipe.tracks_loss else self.metrics
 
@@ -242,12 +242,12 @@ class Loop:
         """
         return self._engine(data, state, epochs, key, steps_per_epoch, donate=False, watch=True).drive()
 
-    def program(self, batch: Any, *, donate: bool) -> Program:
+    def _compiled(self, batch: Any, *, donate: bool) -> Program:
         """The compiled functions for batches like this one, kept for the next run."""
         first = signature(self.recipe.view(batch)) if self.compile else None
         if (first, donate) not in self._programs:
             self._programs[first, donate] = make_program(
-                self.recipe, self.measures, first, compile=self.compile, donate=donate
+                self.recipe, self._measures, first, compile=self.compile, donate=donate
             )
         return self._programs[first, donate]
 
