@@ -171,8 +171,8 @@ def main() -> None:
         f" {accuracy:.2%} of {len(digits.x_test)} test images correctly.\n"
         f"The weights are in {weights} (loaded back: the same predictions, to the bit), the learning curves"
         f" in {curves}.\n"
-        f"For comparison, scikit-learn's logistic regression on {seen} of these images reads {linear:.2%} of the test"
-        f" images: {abs(accuracy - linear) * 100:.2f} points {'less' if linear <= accuracy else 'more'}."
+        f"For comparison, scikit-learn's logistic regression on {seen} of these images reads {linear:.2%}"
+        f" of the test images: {abs(accuracy - linear) * 100:.2f} points {'less' if linear <= accuracy else 'more'}."
     )
 
 
