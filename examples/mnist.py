@@ -172,7 +172,7 @@ def main() -> None:
         f"The weights are in {weights} (loaded back: the same predictions, to the bit), the learning curves"
         f" in {curves}.\n"
         f"For comparison, scikit-learn's logistic regression on {seen} of these images reads {linear:.2%}"
-        f" of the test images: {abs(accuracy - linear) * 100:.2f} points {'less' if linear <= accuracy else 'more'}."
+        f" of the test images; the {options.model} is {100 * (accuracy - linear):+.2f} points from it."
     )
 
 
