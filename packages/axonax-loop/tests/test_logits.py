@@ -137,6 +137,16 @@ def test_a_function_gets_the_predictions_as_they_are() -> None:
     assert result.metrics["loss"] == pytest.approx(1.0)
 
 
+def test_a_function_that_declares_itself_is_treated_as_by_its_name() -> None:
+    by_value = loop.train_step(OPEN, cross_entropy, SGD, loss_options={"from_logits": False})
+    assert by_value.step((X, Y), by_value.init(jax.random.key(0), (X, Y)))[1]["loss"] > 0
+    one, other = (loop.trainer(OPEN, each, SGD).run([(X, Y)]) for each in (cross_entropy, "cross_entropy"))
+    assert one.metrics == other.metrics
+    np.testing.assert_array_equal(one.model_state["w"], other.model_state["w"])
+    with pytest.raises(ValueError, match='loss "overlap" needs'):
+        loop.trainer((init, scores), overlap, SGD).run([(X * 9, Y)])
+
+
 def test_options_reach_a_loss_by_name_and_are_shown() -> None:
     trainer = loop.trainer(OPEN, "cross_entropy", SGD, loss_options={"scale": 3.0})
     plain = loop.trainer(OPEN, "cross_entropy", SGD)
@@ -183,7 +193,7 @@ MAKERS: dict[str, Callable[..., Any]] = {
         (YES, "cross_entropy", {"from_logits": True}, ValueError, "but it ends in sigmoid"),
         (
             OPEN,
-            cross_entropy,
+            undeclared,
             {"scale": 2.0},
             ValueError,
             r"loss_options \(scale\) go with a loss given by name",

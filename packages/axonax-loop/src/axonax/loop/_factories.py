@@ -89,7 +89,8 @@ def trainer(
             go to an ``apply`` that has such parameters. Inputs in a tuple are passed one by one, in a dict
             as one dict.
         loss: a name, or a function ``(y_true, y_pred)`` that returns one value an example, or a scalar that
-            is the mean of its batch. A function gets the predictions as they are.
+            is the mean of its batch. A function gets the predictions as they are, unless it declares by
+            `axonax.tensor.contracts.expects` what they must be: then it is treated as by its name.
         optimizer: a name or an Optax pair; to one that takes them go ``value``, ``grad`` and ``value_fn``; to
             one that names them, or whose state has ``extra_arguments`` that do (it may stand deep in an
             ``optax.chain``), ``weight``: what the loss of the batch is a mean over, the sum of the weights,

@@ -133,22 +133,32 @@ def resolve_loss(loss: Any, who: str, options: Mapping[str, Any] | None, net: Ne
             f"{who}: loss_options must be a dict of options by name, got {type(options).__name__}"
         )
     options = dict(options or {})
-    if isinstance(loss, str):
-        function, closing = plugins.resolve("loss", loss), net.unclosed and net.unclosed.closing
-        _check_options(loss, function, options, closing)
-        return LossFunction(function=function, name=loss, named=True, options=options, closing=closing)
-    if not callable(loss):
+    function = plugins.resolve("loss", loss) if isinstance(loss, str) else loss
+    if not callable(function):
         raise TypeError(
             f"{who}: the loss must be a name or a function (y_true, y_pred), got {type(loss).__name__}"
         )
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    if isinstance(loss, str) or _like_a_named(function):
+        closing = net.unclosed and net.unclosed.closing
+        _check_options(name, function, options, closing)
+        return LossFunction(function=function, name=name, named=True, options=options, closing=closing)
     if options:
-        raise ValueError(f"{who}: loss_options ({', '.join(options)}) go with a loss given by name")
-    return LossFunction(function=loss, name=getattr(loss, "__name__", type(loss).__name__), named=False)
+        raise ValueError(
+            f"{who}: loss_options ({', '.join(options)}) go with a loss given by name, or one that declares "
+            "itself by axonax.tensor.contracts.expects"
+        )
+    return LossFunction(function=function, name=name, named=False)
 
 
 def optional_loss(loss: Any, who: str, options: Mapping[str, Any] | None, net: Net) -> LossFunction | None:
     """As `resolve_loss`; ``None`` where there is neither a loss nor options."""
     return None if loss is None and not options else resolve_loss(loss, who, options, net)
+
+
+def _like_a_named(function: Callable[..., Any]) -> bool:
+    """Whether a function has what makes a loss by name exact and safe: its closing, and values unreduced."""
+    return contracts.declares(function) and bool(_signature.accepted(function, "reduction"))
 
 
 def _check_options(

@@ -276,7 +276,7 @@ class Loss(Protocol):
 def expects(closing: Closing | Callable[..., Closing | None]) -> Callable[[Function], Function]:
     """Declare of a loss what its predictions are: the output of an activation.
 
-    A loop to which the loss is given by name looks at the first predictions, whether they are of that kind.
+    A loop to which the loss is given looks at the first predictions, whether they are of that kind.
     If the loss has an option ``from_logits``, which applies this activation itself, and the model is `Closed`
     by it, the loop sets the option and hands over the logits.
 
@@ -300,6 +300,11 @@ def expects(closing: Closing | Callable[..., Closing | None]) -> Callable[[Funct
         return loss
 
     return declare
+
+
+def declares(loss: Callable[..., Any]) -> bool:
+    """Whether a loss says what it `expects`."""
+    return getattr(loss, _CLOSING, None) is not None
 
 
 def expected(loss: Callable[..., Any], y_true: Any, y_pred: Any, **options: Any) -> Closing | None:
