@@ -85,20 +85,21 @@ def one_or_all(values: jax.Array) -> jax.Array:
     return values[0] if values.shape == (1,) else values
 
 
-def _macro(score: Score, found: Cells) -> jax.Array:
-    """A class that is neither true nor predicted anywhere says nothing."""
-    occurs = (found.tp + found.fp + found.fn > 0).astype(jnp.float32)
-    return _tally.ratio(jnp.sum(score(found) * occurs), jnp.sum(occurs))
+def _macro(score: Score, found: Cells, ignored: jax.Array) -> jax.Array:
+    """A class that is neither true nor predicted anywhere says nothing, nor does the ignored one."""
+    counts = ((found.tp + found.fp + found.fn > 0) & ~ignored).astype(jnp.float32)
+    return _tally.ratio(jnp.sum(score(found) * counts), jnp.sum(counts))
 
 
-def _weighted(score: Score, found: Cells) -> jax.Array:
+def _weighted(score: Score, found: Cells, _: jax.Array) -> jax.Array:
+    """The ignored class is true nowhere."""
     support = found.tp + found.fn
     return _tally.ratio(jnp.sum(score(found) * support), jnp.sum(support))
 
 
-_AVERAGES: dict[str, Callable[[Score, Cells], jax.Array]] = {
-    "none": lambda score, found: score(found),
-    "micro": lambda score, found: score(Cells(*(jnp.sum(each) for each in found))),
+_AVERAGES: dict[str, Callable[[Score, Cells, jax.Array], jax.Array]] = {
+    "none": lambda score, found, ignored: jnp.where(ignored, jnp.nan, score(found)),
+    "micro": lambda score, found, _: score(Cells(*(jnp.sum(each) for each in found))),
     "macro": _macro,
     "weighted": _weighted,
 }
@@ -110,7 +111,8 @@ def score_metric(name: str, score: Score, *, average: str, **labels: Unpack[_lab
     Args:
         name: of the metric.
         score: from cells of any shape to a score of that shape.
-        average: "none", "micro", "macro" or "weighted"; a single class is not averaged.
+        average: "none", "micro", "macro" or "weighted"; a single class is not averaged. The class of
+            ``ignore_index`` is NaN in "none" and takes no part in "macro" and "weighted".
         labels: options of `_labels.Reading`.
 
     Raises:
@@ -118,10 +120,13 @@ def score_metric(name: str, score: Score, *, average: str, **labels: Unpack[_lab
     """
     joined = names.lookup(_AVERAGES, average, "average")
     statistics = ClassCounts(reading=_labels.Reading(who=name, **labels))
+    ignore = statistics.reading.ignore_index
 
     def compute(state: _tally.Tally) -> jax.Array:
         found = cells(state)
-        value = score(found)[0] if found.tp.shape == (1,) else joined(score, found)
+        # No class has the index -1.
+        ignored = jnp.arange(found.tp.size) == (-1 if ignore is None else ignore)
+        value = score(found)[0] if found.tp.shape == (1,) else joined(score, found, ignored)
         # An average leaves out what does not occur, and so would the NaN of a bad label.
         return jnp.where(jnp.isnan(jnp.sum(found.tp)), jnp.nan, value)
 

@@ -28,11 +28,12 @@ def precision(*, average: str = "macro", **labels: Unpack[LabelOptions]) -> Metr
         average: "macro", "weighted", "micro" or "none".
         labels: ``threshold``, ``from_logits``, ``sparse``, ``ignore_index``, ``axis`` as in `accuracy`;
             ``multilabel=True`` takes K columns as binary questions, ``classes=K`` takes class indices as
-            predictions.
+            predictions. The class of ``ignore_index`` takes no part in "macro" and "weighted"; where it is
+            predicted for another, that other is missed, and "micro" counts it as wrong.
 
     Returns:
-        The metric; its value is a float32 scalar, ``(K,)`` with "none". A label that is no class gives NaN
-        under ``jit``, a prediction that holds NaN is wrong.
+        The metric; its value is a float32 scalar, ``(K,)`` with "none", NaN for the ignored class. A label
+        that is no class gives NaN under ``jit``, a prediction that holds NaN is wrong.
 
     Raises:
         ValueError: ``average`` is unknown, or shapes or labels fit no form.
