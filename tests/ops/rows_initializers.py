@@ -99,6 +99,16 @@ def dirac(groups: int = 1, gain: float = 1.0) -> Callable[[Any], None]:
     return check
 
 
+def parts(*checks: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A check for each part of the last axis."""
+
+    def check(x: np.ndarray) -> None:
+        for part, each in zip(np.split(x, len(checks), -1), checks, strict=True):
+            each(part)
+
+    return check
+
+
 def in_the_middle(gain: float = 1.0) -> Callable[[Any], None]:
     """A matrix with orthonormal rows."""
     return lambda x: orthonormal(gain)(centered(x))
@@ -231,6 +241,18 @@ ROWS: tuple[DrawRow, ...] = (
         oracle_name="NumPy",
         peers="torch",
         laws=(keeps_its_inputs,),
+    ),
+    row(
+        "gates",
+        "a part of the last axis a gate",
+        case(
+            (150, 240),
+            parts(of_variance("uniform", 2 / (150 + 120)), normal(0.01)),
+            parts=("glorot_uniform", "normal"),
+        ),
+        case((4, 16), parts(*[orthonormal()] * 4), parts=["orthogonal"] * 4),
+        case((8,), equals(np.repeat([0, 1, 0, 0], 2)), parts=("zeros", "ones", "zeros", "zeros")),
+        peers="",
     ),
     row(
         "sparse",

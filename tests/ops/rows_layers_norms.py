@@ -91,8 +91,10 @@ def group_norm(
     return np.concatenate(parts, axis) * along(scale, x, axis) + along(offset, x, axis)
 
 
-def rms_norm(x: np.ndarray, scale: Any = 1.0, *, eps: float = 1e-6, axis: Any = -1) -> np.ndarray:
-    scale = np.asarray(scale)
+def rms_norm(
+    x: np.ndarray, scale: Any = 1.0, *, eps: float = 1e-6, shift: float = 0.0, axis: Any = -1
+) -> np.ndarray:
+    scale = shift + np.asarray(scale)
     if scale.ndim == 1:
         scale = along(scale, x, axis if isinstance(axis, int) else axis[0])
     return x / np.sqrt(np.square(x).mean(axis, keepdims=True) + eps) * scale
@@ -240,14 +242,20 @@ ROWS: tuple[OpRow, ...] = (
     ),
     OpRow(
         name="layers.rms_norm",
-        formula="x / sqrt(mean(x^2) + eps) scale",
+        formula="x / sqrt(mean(x^2) + eps) (shift + scale)",
         oracle=rms_norm,
         oracle_name="NumPy in float64",
         peers="Flax, Keras, torch",
-        cases=(case(X, SCALE), case(X, axis=(1, 2), eps=1e-3), case(X, SCALE[:3], axis=1)),
+        cases=(
+            case(X, SCALE),
+            case(X, axis=(1, 2), eps=1e-3),
+            case(X, SCALE[:3], axis=1),
+            case(X, SCALE, shift=1.0),
+            case(X, X[0], shift=-0.5, axis=(1, 2)),
+        ),
         bound=REDUCTION,
-        edges=(case(X * 0, SCALE),),
-        torch="F.rms_norm(x, x.shape[-1:], scale, eps)",
+        edges=(case(X * 0, SCALE), case(X * 0, SCALE, shift=1.0)),
+        torch="F.rms_norm(x, x.shape[-1:], shift + scale, eps)",
     ),
     OpRow(
         name="layers.local_response_norm",

@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from axonax.tensor import layers
+from axonax.tensor import initializers, layers
 
 
 def fused(parts: dict[str, Any], names: str, units: int) -> jnp.ndarray:
@@ -69,7 +69,8 @@ def conv_lstm(x: Any, carry: Any, mask: Any, kernel: Any, hidden: Any, bias: Any
         return np.moveaxis(ours(each), (1, 0), (-2, -1))
 
     # Axon adds 1 to the terms of the forget gate at each step; ours has that in the bias.
-    remembering = ours(bias) + np.repeat([0, 1, 0, 0], len(bias) // 4).astype(np.float32)
+    forget = initializers.gates(parts=("zeros", "ones", "zeros", "zeros"))
+    remembering = ours(bias) + forget(None, bias.shape)
     params = {"kernel": window_first(kernel), "recurrent_kernel": window_first(hidden), "bias": remembering}
     state = tuple(np.moveaxis(each[:, 0], 1, -1) for each in carry)
     x = np.moveaxis(x, 2, -1)

@@ -46,6 +46,13 @@ def is_tensor(value: Any) -> bool:
     return isinstance(value, dict) and {"dtype", "shape", "data"} <= value.keys()
 
 
+def is_wide(written: Any) -> bool:
+    """Whether a float64 tensor stands anywhere in a case."""
+    if isinstance(written, dict):
+        return written.get("dtype") == "f64" or any(map(is_wide, written.values()))
+    return isinstance(written, list) and any(map(is_wide, written))
+
+
 def tensor(value: dict[str, Any]) -> np.ndarray:
     """A tensor; infinities and NaN are written as strings."""
     data = np.array(value["data"], dtype=object).ravel()

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 import optax
 from ops import rows_layers_norms as norms
 from ops import rows_layers_pools as pools
 from ops import rows_layers_windows as windows
+from ops import rows_losses as losses
 from ops import rows_losses_margins as margins
 from ops import rows_losses_real as real
 
@@ -29,14 +31,12 @@ class Policy:
     reason: str
     expected: Callable[..., Any]
     """our value from an independent source, of its inputs and options; or what we raise"""
+    wide: bool = False
+    """whether the two are compared in float64, since the formula itself cancels in float32"""
 
 
 def _strided_same(case: dict[str, Any]) -> bool:
     return case["kind"] == "numeric" and case["kwargs"].get("padding") == "same"
-
-
-def _unreduced(case: dict[str, Any]) -> bool:
-    return case["kind"] == "numeric" and case["kwargs"].get("reduction", "none") == "none"
 
 
 def _conv(x: Any, kernel: Any, bias: Any = 0.0, **kwargs: Any) -> np.ndarray:
@@ -66,17 +66,71 @@ def _numeric(case: dict[str, Any]) -> bool:
     return case["kind"] == "numeric"
 
 
+def _chain_of(*names: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda case: tuple(each["name"] for each in case["kwargs"]["chain"]) == names
+
+
+def _hard_sigmoid(x: Any) -> np.ndarray:
+    return np.clip(x.astype(np.float64) / 6 + 0.5, 0, 1)
+
+
+def _soft_margin(y: Any, p: Any, *, reduction: str = "none") -> np.ndarray:
+    each = np.logaddexp(0, -y.astype(np.float64) * p)
+    return losses.reduced(each if each.ndim < 2 else each.sum(-1), reduction)
+
+
+def _cosine(y: Any, p: Any, *, axes: Any = (-1,), eps: float = 0.0, reduction: str = "none") -> np.ndarray:
+    return losses.reduced(margins.cosine(y, p, axis=axes[0], eps=eps), reduction)
+
+
 def _belief(params: Any, *gradients: Any, learning_rate: float = 1e-3, **moments: float) -> list[Any]:
     oracle = optax.adabelief(learning_rate, **{"eps": 0.0, "eps_root": 1e-16, **moments})
     return adapter_optim.path(oracle, params, *gradients)
 
 
-def _belief_update(params: Any, gradient: Any, *, chain: Any) -> dict[Any, Any]:
-    oracle = optax.scale_by_belief(eps=0.0, eps_root=1e-16)
-    updates, state = oracle.update(gradient, oracle.init(params), params)
-    return {0: (updates, (state._asdict(),))}
+def _belief_update(params: Any, *gradients: Any, chain: Any) -> dict[Any, Any]:
+    oracle = optax.scale_by_belief(**{"eps": 0.0, "eps_root": 1e-16, **chain[0]["kwargs"]})
+    state, found = oracle.init(params), {}
+    for step, gradient in enumerate(gradients):
+        updates, state = oracle.update(gradient, state, params)
+        found[step] = (updates, (state._asdict(),))
+    return found
 
 
+def _rectified(
+    *gradients: Any,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    eps_root: float = 0.0,
+    threshold: float = 5.0,
+) -> dict[Any, Any]:
+    """Algorithm 2 of the paper in float64: by step the directions, and the moments after it."""
+    mu = nu = jax.tree.map(lambda g: np.zeros(np.shape(g)), gradients[0])
+    limit, found = 2 / (1 - b2) - 1, {}
+    for t, gradient in enumerate(gradients, 1):
+        mu = jax.tree.map(lambda old, g: b1 * old + (1 - b1) * np.float64(g), mu, gradient)
+        nu = jax.tree.map(lambda old, g: b2 * old + (1 - b2) * np.float64(g) ** 2, nu, gradient)
+        length = limit - 2 * t * b2**t / (1 - b2**t)
+        updates = jax.tree.map(lambda m, t=t: m / (1 - b1**t), mu)
+        if length >= threshold and length > 4:
+            root = np.sqrt((length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length))
+            updates = jax.tree.map(
+                lambda m, v, t=t, r=root: r * m / (np.sqrt(v / (1 - b2**t) + eps_root) + eps), updates, nu
+            )
+        found[t - 1] = (updates, ({"mu": mu, "nu": nu, "count": t},))
+    return found
+
+
+def _radam(params: Any, *gradients: Any, learning_rate: float = 1e-3, **moments: float) -> list[Any]:
+    passed = [params]
+    for updates, _ in _rectified(*gradients, **moments).values():
+        passed.append(jax.tree.map(lambda p, u: p - learning_rate * u, passed[-1], updates))
+    return passed[1:]
+
+
+_HARD = "the slope of jax.nn, Flax and PyTorch; Axon's by slope=0.2, offset=0.2"
+_RADAM = "the length of the moving average by the decay of the squares, as in RAdam's paper and in Optax"
 _BELIEF = "the squared distance to the running mean, as in AdaBelief's paper (algorithm 2) and in Optax"
 _WINDOWS = "windows that cover all inputs where sizes do not divide, as in PyTorch"
 _SAME = "same padding takes the stride into account, as in XLA, JAX and TensorFlow"
@@ -107,23 +161,36 @@ POLICIES: tuple[Policy, ...] = (
         reason="one example without a batch axis is a product like any other, as in jax.numpy.matmul",
         expected=lambda x, kernel, bias: x @ kernel + bias,
     ),
+    Policy(op="activations.hard_sigmoid", applies=_numeric, reason=_HARD, expected=_hard_sigmoid),
+    Policy(
+        op="activations.hard_silu",
+        applies=_numeric,
+        reason=_HARD,
+        expected=lambda x: x * _hard_sigmoid(x),
+    ),
+    Policy(
+        op="losses.binary_cross_entropy",
+        applies=lambda case: {"positive_weight", "negative_weight"} & case["kwargs"].keys(),
+        reason="a weighted loss is reduced as any other is",
+        expected=losses.averaged(losses.binary_elements),
+    ),
     Policy(
         op="losses.huber",
-        applies=_unreduced,
+        applies=_numeric,
         reason="one value an example, as of every loss here",
-        expected=lambda y, p, reduction="none", **kwargs: real.huber(y, p, **kwargs).mean(-1),
+        expected=losses.averaged(real.huber),
     ),
     Policy(
         op="losses.soft_margin",
-        applies=_unreduced,
+        applies=_numeric,
         reason="one value an example: the sum is over the last axis rather than over the examples",
-        expected=lambda y, p, **kwargs: np.logaddexp(0, -y * p).sum(-1),
+        expected=_soft_margin,
     ),
     Policy(
         op="losses.cosine_similarity",
-        applies=lambda case: True,
+        applies=_numeric,
         reason="a loss is less where the prediction is better: the negative similarity",
-        expected=lambda y, p, axes=(-1,), eps=0.0, **kwargs: margins.cosine(y, p, axis=axes[0], eps=eps),
+        expected=_cosine,
     ),
     Policy(
         op="initializers.*",
@@ -132,11 +199,14 @@ POLICIES: tuple[Policy, ...] = (
         expected=lambda **kwargs: ValueError,
     ),
     Policy(op="optimizers.adabelief", applies=_numeric, reason=_BELIEF, expected=_belief),
+    Policy(op="optimizers.radam", applies=_numeric, reason=_RADAM, expected=_radam, wide=True),
+    Policy(op="updates.run", applies=_chain_of("scale_by_belief"), reason=_BELIEF, expected=_belief_update),
     Policy(
         op="updates.run",
-        applies=lambda case: [each["name"] for each in case["kwargs"]["chain"]] == ["scale_by_belief"],
-        reason=_BELIEF,
-        expected=_belief_update,
+        applies=_chain_of("scale_by_radam"),
+        reason=_RADAM,
+        expected=lambda params, *gradients, chain: _rectified(*gradients, **chain[0]["kwargs"]),
+        wide=True,
     ),
 )
 

@@ -34,14 +34,30 @@ def parts(result: Any, case: dict[str, Any]) -> list[Any]:
     return found
 
 
+def slopes(call: Callable[..., Any], inputs: list[Any], case: dict[str, Any]) -> list[Any]:
+    """The gradients that a case asks for."""
+    wrt = tuple(case["grad"]["wrt"])
+    return list(jax.grad(lambda *xs: jnp.sum(call(*xs, **case["kwargs"])), wrt)(*inputs))
+
+
+def differences(oracle: Callable[..., Any], inputs: list[Any], case: dict[str, Any]) -> list[Any]:
+    """These gradients of an oracle, as central differences in float64."""
+    wide, step, found = [np.float64(each) for each in inputs], 1e-6, []
+    for place in case["grad"]["wrt"]:
+        slope = np.zeros(wide[place].shape)
+        for index in np.ndindex(slope.shape):
+            for sign in (-1, 1):
+                moved = [each.copy() for each in wide]
+                moved[place][index] += sign * step
+                slope[index] += sign * np.sum(oracle(*moved, **case["kwargs"])) / (2 * step)
+        found.append(slope)
+    return found
+
+
 def numeric(call: Callable[..., Any], case: dict[str, Any]) -> str:
     inputs = [format.value(each) for each in case["inputs"]]
     expected = [format.value(each) for each in case["expected"]]
-    if "grad" in case:
-        wrt = tuple(case["grad"]["wrt"])
-        found = list(jax.grad(lambda *xs: jnp.sum(call(*xs, **case["kwargs"])), wrt)(*inputs))
-    else:
-        found = parts(call(*inputs, **case["kwargs"]), case)
+    found = slopes(call, inputs, case) if "grad" in case else parts(call(*inputs, **case["kwargs"]), case)
     assert len(found) == len(expected)
     return "; ".join(filter(None, (format.alike(*pair, case) for pair in zip(found, expected, strict=True))))
 
@@ -104,21 +120,34 @@ CHECKS = {
 def ours(policy: Policy, call: Callable[..., Any], case: dict[str, Any]) -> str:
     """What is wrong with our value where we differ on purpose."""
     inputs = [format.value(each) for each in case.get("inputs", [])]
+    if policy.wide:
+        inputs = jax.tree.map(np.float64, inputs)
+    exact = {"rtol": 1e-5, "atol": 1e-6, **case}
+    if "grad" in case:
+        pairs = zip(slopes(call, inputs, case), differences(policy.expected, inputs, case), strict=True)
+        return "; ".join(filter(None, (format.near(*pair, exact) for pair in pairs)))
     expected = policy.expected(*inputs, **case["kwargs"])
     if isinstance(expected, type):
         with pytest.raises(expected):
             call(*inputs, **case["kwargs"])
         return ""
-    exact = {"rtol": 1e-5, "atol": 1e-6, **case}
     if isinstance(expected, list | dict):
         expected = tuple(parts(expected, case))
     several = expected if isinstance(expected, tuple) else (expected,)
+    if case.get("check_dtype"):
+        dtypes = [format.DTYPES[each["dtype"]] for each in case["expected"]]
+        several = tuple(np.asarray(*pair) for pair in zip(several, dtypes, strict=True))
     pairs = zip(parts(call(*inputs, **case["kwargs"]), case), several, strict=True)
     return "; ".join(filter(None, (format.alike(found, each, exact) for found, each in pairs)))
 
 
 def outcome(case: dict[str, Any]) -> tuple[str, str]:
-    """``(what became of a case, what is wrong with it)``."""
+    """``(what became of a case, what is wrong with it)``; a case in float64 runs in float64."""
+    with jax.enable_x64(format.is_wide(case)):
+        return run(case)
+
+
+def run(case: dict[str, Any]) -> tuple[str, str]:
     call = adapter.operation(case["op"])
     if call is None:
         return ELSEWHERE, "" if adapter.elsewhere(
@@ -130,7 +159,8 @@ def outcome(case: dict[str, Any]) -> tuple[str, str]:
     except (TypeError, ValueError, AssertionError) as error:
         wrong = f"{type(error).__name__}: {error}"
     if wrong and policy:
-        return DISPUTED, ours(policy, call, case)
+        with jax.enable_x64(policy.wide or format.is_wide(case)):
+            return DISPUTED, ours(policy, call, case)
     return PASSED, wrong
 
 

@@ -266,6 +266,7 @@ def test_glu_halves_an_axis():
             lambda: activations.gumbel_softmax(X, temperature=0.0),
             "gumbel_softmax: temperature must be above 0, got 0.0",
         ),
+        (lambda: activations.hard_sigmoid(X, slope=0.0), "hard_sigmoid: slope must be above 0, got 0.0"),
         (lambda: activations.by_name("rellu"), 'unknown activation "rellu": did you mean "relu'),
         (lambda: activations.by_name(None), "must be a name or a callable, got None of type NoneType"),
         (lambda: activations.by_name(3), "must be a name or a callable, got 3 of type int"),

@@ -177,6 +177,11 @@ def test_a_vector_has_no_fans(name):
             "delta_orthogonal: shape must be .*3 to 5 axes",
         ),
         (lambda: initializers.sparse(sparsity=1.5), r"sparse: sparsity must be in \[0, 1\], got 1.5"),
+        (lambda: initializers.gates(parts=()), "gates: parts must name at least one initializer, got none"),
+        (
+            lambda: initializers.gates(parts=("zeros", "ones"))(KEY, (2, 5)),
+            r"gates: the last axis must be 2 parts of one size, got shape \(2, 5\)",
+        ),
         (lambda: initializers.sparse(stddev=-1.0), "sparse: stddev must not be negative, got -1.0"),
         (lambda: initializers.gain("leaky"), 'unknown gain "leaky": did you mean "leaky_relu"'),
         (

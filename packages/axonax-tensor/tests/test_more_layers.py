@@ -42,6 +42,10 @@ KEY = jax.random.key(0)
         (lambda: layers.rms_norm(X, jnp.ones(3)), r"rms_norm: scale \(3,\) does not fit input \(2, 3, 4\)"),
         (lambda: layers.rms_norm(X, eps=-1.0), "rms_norm: eps must not be negative, got -1.0"),
         (
+            lambda: layers.rms_norm(X, shift=1.0),
+            "rms_norm: shift needs a scale to be added to, got shift=1.0",
+        ),
+        (
             lambda: layers.local_response_norm(X, size=0),
             "local_response_norm: size must be integers of at least 1",
         ),

@@ -57,24 +57,39 @@ def hard_tanh(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
     return jax.nn.hard_tanh(x)
 
 
-def hard_sigmoid(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
-    """``relu6(x + 3) / 6``, a piecewise linear sigmoid.
+def hard_sigmoid(
+    x: Shaped[ArrayLike, "*shape"], *, slope: float = 1 / 6, offset: float = 0.5
+) -> Shaped[Array, "*shape"]:
+    """``min(max(slope * x + offset, 0), 1)``, a piecewise linear sigmoid.
+
+    By default that of JAX and PyTorch, ``relu6(x + 3) / 6``. Older Keras has 0.2 and 0.5, Axon 0.2 and 0.2.
+
+    Raises:
+        ValueError: ``slope`` is not above 0.
 
     >>> hard_sigmoid(jnp.array([-3.0, 0.0, 3.0])).tolist()
     [0.0, 0.5, 1.0]
     """
-    return jax.nn.hard_sigmoid(x)
+    if not slope > 0:
+        raise ValueError(f"hard_sigmoid: slope must be above 0, got {slope}")
+    # Near the foot this sum is exact, that of the product and the offset is not.
+    return jax.nn.relu6((x + offset / slope) * (6 * slope)) / 6.0
 
 
-def hard_silu(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:
-    """``x * hard_sigmoid(x)``; also called ``hard_swish``.
+def hard_silu(
+    x: Shaped[ArrayLike, "*shape"], *, slope: float = 1 / 6, offset: float = 0.5
+) -> Shaped[Array, "*shape"]:
+    """``x * hard_sigmoid(x)``, with its options; also called ``hard_swish``.
+
+    Raises:
+        ValueError: ``slope`` is not above 0.
 
     Source: Howard et al., Searching for MobileNetV3 (2019), section 5.2.
 
     >>> hard_silu(jnp.array([0.0, 3.0])).tolist()
     [0.0, 3.0]
     """
-    return jax.nn.hard_silu(x)
+    return jnp.asarray(x) * hard_sigmoid(x, slope=slope, offset=offset)
 
 
 def sparse_plus(x: Shaped[ArrayLike, "*shape"]) -> Shaped[Array, "*shape"]:

@@ -10,6 +10,7 @@ from axonax.tensor.initializers._distributions import truncated_normal as trunca
 from axonax.tensor.initializers._distributions import uniform as uniform
 from axonax.tensor.initializers._distributions import zeros as zeros
 from axonax.tensor.initializers._draw import Initializer as Initializer
+from axonax.tensor.initializers._gates import gates as gates
 from axonax.tensor.initializers._names import available as available
 from axonax.tensor.initializers._names import by_name as by_name
 from axonax.tensor.initializers._names import gain as gain

@@ -240,21 +240,25 @@ def rms_norm(
     scale: Shaped[ArrayLike, " ..."] | None = None,
     *,
     eps: float = 1e-6,
+    shift: float = 0.0,
     axis: int | Sequence[int] = -1,
 ) -> Shaped[Array, "*shape"]:
-    """Divide each example by the root mean square of its features: ``x / sqrt(mean(x**2) + eps) * scale``.
+    """Divide each example by the root mean square of its features.
+
+    ``y = x / sqrt(mean(x**2) + eps) * (shift + scale)``
 
     Args:
         x: any shape.
         scale: the sizes of ``x`` along ``axis``, or none.
         eps: added to the mean square.
+        shift: added to ``scale``, in float32 at least; with 1, as in Gemma, a scale of zeros changes nothing.
         axis: the axes of the features.
 
     Returns:
         the shape and dtype of ``x``.
 
     Raises:
-        ValueError: shapes that do not fit, or a negative ``eps``.
+        ValueError: shapes that do not fit, a negative ``eps``, or a ``shift`` without a ``scale``.
 
     Source: Zhang and Sennrich, Root Mean Square Layer Normalization (2019), equation 4.
 
@@ -263,6 +267,10 @@ def rms_norm(
     """
     check_options("rms_norm", eps)
     features = checked_axes("rms_norm", jnp.shape(x), axis, {"scale": scale})
+    if shift:
+        if scale is None:
+            raise ValueError(f"rms_norm: shift needs a scale to be added to, got shift={shift} and no scale")
+        scale = widened(scale) + shift
     wide = widened(x)
     mean = jnp.mean(jnp.square(wide), features, keepdims=True)
     return scaled(wide * jax.lax.rsqrt(mean + eps), x, scale, None, features)
