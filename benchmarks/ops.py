@@ -104,28 +104,44 @@ def measured(case: Case, rounds: int) -> list[str]:
     return rows
 
 
+def kept(file: pathlib.Path | None) -> tuple[dict[str, list[str]], list[str]]:
+    """The rows of an earlier run by case, and the lines that were written below them."""
+    lines = file.read_text().splitlines() if file and file.exists() else []
+    rows: dict[str, list[str]] = {}
+    for line in lines:
+        if line.startswith("| ") and not line.startswith("| case |"):
+            rows.setdefault(line.split("|")[1].strip(), []).append(line)
+    last = max((number for number, line in enumerate(lines) if line.startswith("|")), default=len(lines))
+    return rows, lines[last + 1 :]
+
+
 def main() -> None:
     """Measure and print the table; keep it with ``--out``."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--only", default="", help="cases whose names hold this")
-    parser.add_argument("--out", type=pathlib.Path, help="a file for the table")
+    parser.add_argument("--only", nargs="+", default=[""], help="cases whose names hold one of these")
+    parser.add_argument(
+        "--out", type=pathlib.Path, help="a file for the table; it keeps its other rows and what stands below"
+    )
     options = parser.parse_args()
-    cases = [case for module in MODULES for case in module.CASES if options.only in case.name]
-    lines = [
+    cases = [case for module in MODULES for case in module.CASES]
+    head = [
         "# Ops against the best of JAX by hand, Optax, Flax and Keras\n",
         f"{platform.machine()}, {os.cpu_count()} cores, {jax.devices()[0].device_kind}; Python "
         f"{platform.python_version()}, JAX {jax.__version__}; contenders in turn within one process, best of "
         f"{options.rounds} rounds; milliseconds; ratio: the best rival's time over ours.\n",
         "| case | | ours | rivals | ratio |\n|---|---|---|---|---|",
     ]
-    print(lines[-1])
+    print(head[-1])
+    rows, notes = kept(options.out)
     for case in cases:
-        lines += measured(case, options.rounds)
+        if any(part in case.name for part in options.only):
+            rows[case.name] = measured(case, options.rounds)
     if options.out:
-        options.out.write_text("\n".join(lines) + "\n")
+        table = [row for case in cases for row in rows.get(case.name, [])]
+        options.out.write_text("\n".join([*head, *table, *notes]) + "\n")
 
 
 if __name__ == "__main__":

@@ -262,3 +262,28 @@ def test_a_sum_of_exponentials_takes_a_rounded_largest(top):
     shifted = jnp.array([top, -0.9, -20.0])
     expected = np.log(np.sum(np.exp(np.asarray(shifted, np.float64))))
     np.testing.assert_allclose(_logarithms.sum_exp(shifted), expected, rtol=1e-6)
+
+
+def test_vectors_of_the_largest_and_the_smallest_numbers_have_a_direction():
+    """Neither squares nor inverses overflow or vanish; 0 has none, and no gradient."""
+    x = jnp.float32([[3e38, 3e38], [1e-30, 1e-30], [0, 0]])
+    y = jnp.float32([[1, 0]] * 3)
+    value, pull = jax.vjp(jax.jit(lambda x: losses.cosine_similarity(y, x)), x)
+    np.testing.assert_allclose(value, [-np.sqrt(0.5), -np.sqrt(0.5), 0], rtol=1e-6)
+    assert pull(jnp.ones(3))[0][2].tolist() == [0, 0]
+    far = losses.triplet_margin(None, (x[:1], x[:1] / 3, x[:1]), margin=0.0)
+    np.testing.assert_allclose(far, [2e38 * np.sqrt(2)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("certainty", [17, 20, 50])
+def test_a_small_loss_of_one_hot_targets_is_not_zero(certainty):
+    """With ties, masked classes beside it, and where several are as likely."""
+    logits = jnp.float32([[certainty, 0, 0, -jnp.inf]])
+    hot = jnp.float32([[1, 0, 0, 0]])
+    expected = np.log1p(2 * np.exp(-float(certainty)))
+    np.testing.assert_allclose(CATEGORICAL(hot, logits, from_logits=True), [expected], rtol=1e-6)
+    ties = jnp.zeros((1, 1000)).at[0, :3].set(certainty)
+    expected = np.log(3 + 997 * np.exp(-float(certainty)))
+    found = CATEGORICAL(jax.nn.one_hot(jnp.array([1]), 1000), ties, from_logits=True)
+    np.testing.assert_allclose(found, [expected], rtol=1e-6)
+    assert CATEGORICAL(hot[:, ::-1], logits, from_logits=True).tolist() == [np.inf]

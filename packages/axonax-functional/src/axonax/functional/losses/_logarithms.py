@@ -89,10 +89,11 @@ def sum_exp(shifted: jax.Array) -> jax.Array:
     """
     exponentials = jnp.exp(shifted)
     total = jnp.sum(exponentials, axis=-1)
-    # Below a total of 1.5 the largest alone is above a half. It may be next to 1 rather than 1: fused loops
-    # compute logits again, and round them otherwise.
+    # The largest may be next to 1 rather than 1: fused loops compute logits again, and round them otherwise.
     rest = jnp.sum(exponentials - jnp.floor(exponentials + 0.5), axis=-1)
-    return jnp.where(total < 1.5, jnp.log1p(rest), jnp.log(total))
+    # How many were rounded up to 1. Without a choice in between, a CPU's library computes all in one loop.
+    ones = jnp.floor(total - rest + 0.5)
+    return jnp.log1p(rest + (ones - 1))
 
 
 @sum_exp.defjvp

@@ -55,25 +55,26 @@ def cosine_similarity(
 
 def _direction(x: jax.Array, eps: float = 0.0) -> jax.Array:
     """``x / max(|x|, eps)`` over the last dimension; 0 with gradient 0 at 0."""
-    unit, size, scale = _scaled(x)
-    direction = unit * jnp.where(size == 0, 0, 1 / jnp.where(size == 0, 1, size))[..., None]
-    return direction if eps == 0 else direction * jnp.minimum(scale * size / eps, 1)[..., None]
+    size, scale, present = _measured(x)
+    inverse = 1 / size if eps == 0 else jnp.minimum(scale / eps, 1 / size)
+    return x * (present / scale)[..., None] * inverse[..., None]
 
 
 def _length(x: jax.Array) -> jax.Array:
     """``|x|`` over the last dimension; 0 with gradient 0 at 0."""
-    _, size, scale = _scaled(x)
-    return scale * size
+    size, scale, present = _measured(x)
+    return scale * size * present
 
 
-def _scaled(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """``x`` divided by its largest number, its length then, and that number: nothing overflows."""
-    scale = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, initial=0.0))
-    scale = jnp.where(scale == 0, 1, scale)
-    unit = x / scale[..., None]
-    squares = jnp.sum(jnp.square(unit), axis=-1)
-    zero = squares == 0
-    return unit, jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, squares))), scale
+def _measured(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The length of ``x`` divided by its largest number, that number, and 0 where ``x`` is 0, else 1."""
+    limits = _examples.limits(x.dtype)
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, initial=0.0))
+    # Within these bounds the inverse is no subnormal number, which a CPU takes for 0.
+    scale = jnp.clip(largest, float(limits.tiny), 1 / (8 * float(limits.tiny)))
+    squares = jnp.sum(jnp.square(x / scale[..., None]), axis=-1)
+    # Below 1 is x = 0 alone. A bound, not a choice: without any, a CPU's library computes all in one loop.
+    return jnp.sqrt(jnp.maximum(squares, 0.5)), scale, jnp.minimum(largest / float(limits.tiny), 1)
 
 
 def triplet_margin(

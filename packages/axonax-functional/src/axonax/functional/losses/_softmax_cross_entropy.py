@@ -55,8 +55,7 @@ def of_distributions(logits: jax.Array, targets: jax.Array) -> jax.Array:
         ``(B, ...)``.
     """
     shifted, total = _shifted_and_total(logits)[1:]
-    terms = jnp.where(targets == 0, 0, targets * shifted)
-    return jnp.sum(targets, axis=-1) * total - jnp.sum(terms, axis=-1)
+    return jnp.sum(jnp.where(targets == 0, 0, targets * (total[..., None] - shifted)), axis=-1)
 
 
 def _of_distributions_jvp(

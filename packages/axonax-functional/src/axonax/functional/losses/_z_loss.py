@@ -50,5 +50,6 @@ def z_loss(
     logits = group.arrays[0]
     # The largest logit is a constant to the sum: both terms together have the slope of the softmax.
     top = _logarithms.largest(logits)
-    total = _logarithms.sum_exp(_logarithms.below(logits, top)) + top[..., 0]
+    # Beside the largest, what a sum of nearly 1 rounds away is nothing.
+    total = jnp.log(jnp.sum(jnp.exp(_logarithms.below(logits, top)), axis=-1)) + top[..., 0]
     return group.reduce(coefficient * jnp.square(total), reduction=reduction, weights=weights)
