@@ -55,6 +55,16 @@ def leaky_relu(x: Any, **kwargs: Any) -> Any:
     return activations.leaky_relu(x, **options(kwargs, alpha="negative_slope"))
 
 
+def hard(op: Callable[..., Any]) -> Callable[..., Any]:
+    """Our form by default; Axon's where one of its options is given."""
+
+    def call(x: Any, **kwargs: Any) -> Any:
+        axon = {"slope": 0.2, "offset": 0.2, **options(kwargs, alpha="slope", beta="offset")}
+        return op(x, **axon) if kwargs else op(x)
+
+    return call
+
+
 def log_sumexp(x: Any, **kwargs: Any) -> Any:
     """The axis stays, by Axon's convention."""
     return activations.logsumexp(x, keepdims=True, **kwargs)
@@ -126,6 +136,8 @@ def _scale(name: str, scale: float) -> dict[str, float]:
 OPERATIONS: dict[str, Callable[..., Any]] = {
     **adapter_layers.OPERATIONS,
     **adapter_recurrent.OPERATIONS,
+    "activations.hard_sigmoid": hard(activations.hard_sigmoid),
+    "activations.hard_silu": hard(activations.hard_silu),
     "activations.leaky_relu": leaky_relu,
     "activations.log_sumexp": log_sumexp,
     "metrics.running_average": running(average_step),

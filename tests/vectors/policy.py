@@ -66,6 +66,10 @@ def _numeric(case: dict[str, Any]) -> bool:
     return case["kind"] == "numeric"
 
 
+def _by_default(case: dict[str, Any]) -> bool:
+    return case["kind"] == "numeric" and not case["kwargs"]
+
+
 def _chain_of(*names: str) -> Callable[[dict[str, Any]], bool]:
     return lambda case: tuple(each["name"] for each in case["kwargs"]["chain"]) == names
 
@@ -161,10 +165,10 @@ POLICIES: tuple[Policy, ...] = (
         reason="one example without a batch axis is a product like any other, as in jax.numpy.matmul",
         expected=lambda x, kernel, bias: x @ kernel + bias,
     ),
-    Policy(op="activations.hard_sigmoid", applies=_numeric, reason=_HARD, expected=_hard_sigmoid),
+    Policy(op="activations.hard_sigmoid", applies=_by_default, reason=_HARD, expected=_hard_sigmoid),
     Policy(
         op="activations.hard_silu",
-        applies=_numeric,
+        applies=_by_default,
         reason=_HARD,
         expected=lambda x: x * _hard_sigmoid(x),
     ),

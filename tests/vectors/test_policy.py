@@ -118,8 +118,9 @@ def test_ours_by_policy(name):
 
 def test_axons_form_has_options():
     for op, expected in (("hard_sigmoid", axon_sigmoid(X)), ("hard_silu", X * axon_sigmoid(X))):
-        one = case(f"activations.{op}", [X], expected, kwargs={"slope": 0.2, "offset": 0.2})
-        assert vectors.outcome(one) == (vectors.PASSED, "")
+        for kwargs in ({"alpha": 0.2, "beta": 0.2}, {"alpha": 0.2}):
+            one = case(f"activations.{op}", [X], expected, kwargs=kwargs)
+            assert vectors.outcome(one) == (vectors.PASSED, "")
 
 
 def test_a_policy_does_not_hide_a_fault():
