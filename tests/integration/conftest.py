@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -26,6 +25,13 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_default_matmul_precision", "highest")
     if jax.default_backend() != "gpu":
         raise pytest.UsageError(f"--gpu: JAX sees no GPU, its devices are {jax.devices()}")
+
+
+@pytest.fixture
+def precision() -> dict[str, str]:
+    """The environment in which another process multiplies as this one does."""
+    chosen = jax.config.jax_default_matmul_precision
+    return {} if chosen is None else {"JAX_DEFAULT_MATMUL_PRECISION": chosen}
 
 
 @pytest.fixture
@@ -49,7 +55,7 @@ class Digits:
     """Scikit-learn's handwritten digits: 1440 to train on, 357 to test on, 64 pixels in [0, 1]."""
 
     def __init__(self) -> None:
-        bundled = load_digits()
+        bundled = pytest.importorskip("sklearn.datasets").load_digits()
         x, y = (bundled.data / 16).astype(np.float32), bundled.target.astype(np.int32)
         self.x_train, self.y_train, self.x_test, self.y_test = x[:1440], y[:1440], x[1440:], y[1440:]
 

@@ -1,12 +1,10 @@
 """Models, optimizers and plugins that are not ours."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import linen
 
 from axonax import functional as F
 from axonax import loop, optim
@@ -20,20 +18,21 @@ def rings(rows=128):
     return x, (np.hypot(*x.T) > 0.7).astype(np.int32)
 
 
-class FlaxNet(linen.Module):
-    """With batch statistics and dropout, which the loop threads through `ModelState`."""
-
-    @linen.compact
-    def __call__(self, x, train=False):
-        x = linen.relu(linen.Dense(32)(x))
-        x = linen.BatchNorm(use_running_average=not train, momentum=0.9)(x)
-        x = linen.Dropout(0.1, deterministic=not train)(x)
-        return linen.Dense(2)(x)
-
-
 def test_a_flax_model_with_statistics_and_dropout_trains_in_the_loop():
+    linen = pytest.importorskip("flax.linen")
+
+    class Net(linen.Module):
+        """With batch statistics and dropout, which the loop threads through `ModelState`."""
+
+        @linen.compact
+        def __call__(self, x, train=False):
+            x = linen.relu(linen.Dense(32)(x))
+            x = linen.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+            x = linen.Dropout(0.1, deterministic=not train)(x)
+            return linen.Dense(2)(x)
+
     x, y = rings()
-    net = FlaxNet()
+    net = Net()
 
     def init(key, inputs):
         variables = net.init(key, jnp.zeros(inputs.shape))
@@ -59,6 +58,7 @@ def test_a_flax_model_with_statistics_and_dropout_trains_in_the_loop():
 
 
 def test_an_equinox_model_trains_in_the_loop():
+    eqx = pytest.importorskip("equinox")
     x, y = rings()
 
     def build(key):

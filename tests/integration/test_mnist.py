@@ -12,6 +12,7 @@ EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "mnist.py"
 
 
 def accuracy(mnist_path, out, *options: str) -> float:
+    pytest.importorskip("matplotlib")
     command = [sys.executable, str(EXAMPLE), "--data", str(mnist_path), "--out", str(out)]
     printed = subprocess.run([*command, *options], check=True, capture_output=True, text=True).stdout
     assert (out / "curves.png").stat().st_size > 10_000

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from sklearn.linear_model import LogisticRegression
 
 from axonax import functional as F
 from axonax import graph as nn
@@ -108,6 +107,7 @@ def test_functional_and_loop_with_a_hand_written_model(everywhere):
 
 
 def test_functional_and_optim_solve_logistic_regression_as_scikit_learn_does():
+    linear_model = pytest.importorskip("sklearn.linear_model")
     x, y = blobs()
     penalty = 1e-2
 
@@ -118,7 +118,8 @@ def test_functional_and_optim_solve_logistic_regression_as_scikit_learn_does():
 
     start = {"kernel": jnp.zeros((5, 3)), "bias": jnp.zeros(3)}
     result = optim.minimize(objective, start, "adam", max_steps=20_000, tolerance=1e-5)
-    reference = LogisticRegression(C=1 / (penalty * len(x)), tol=1e-10, max_iter=10_000).fit(x, y)
+    logistic = linear_model.LogisticRegression(C=1 / (penalty * len(x)), tol=1e-10, max_iter=10_000)
+    reference = logistic.fit(x, y)
     assert result.converged, result.reason
     np.testing.assert_allclose(result.x["kernel"], reference.coef_.T, atol=2e-3)
 

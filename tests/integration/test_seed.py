@@ -1,5 +1,6 @@
 """The main job: define, print, train with a metric and a handler, evaluate, predict, save, load."""
 
+import os
 import subprocess
 import sys
 
@@ -80,13 +81,14 @@ np.save(sys.argv[3], nn.predict(model, files.load(sys.argv[1]), inputs))
 """
 
 
-def test_weights_saved_in_one_process_load_in_another(digits, tmp_path):
+def test_weights_saved_in_one_process_load_in_another(digits, tmp_path, precision):
     model = digits_model()
     state = nn.build(model).init(jax.random.key(3), digits.x_test)
     files.save(tmp_path / "weights.safetensors", state)
     np.save(tmp_path / "inputs.npy", digits.x_test)
     names = ["weights.safetensors", "inputs.npy", "outputs.npy"]
-    subprocess.run([sys.executable, "-c", LOADER, *(str(tmp_path / name) for name in names)], check=True)
+    command = [sys.executable, "-c", LOADER, *(str(tmp_path / name) for name in names)]
+    subprocess.run(command, check=True, env={**os.environ, **precision})
     np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), nn.predict(model, state, digits.x_test))
 
 
