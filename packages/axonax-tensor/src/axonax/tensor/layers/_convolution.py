@@ -6,7 +6,7 @@ import jax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Shaped
 
-from axonax.tensor.layers._arrays import Sizes, accumulator, check_bias, finished, per_axis, together
+from axonax.tensor.layers._arrays import Sizes, check_bias, finished, per_axis, together
 from axonax.tensor.layers._lowering import Convolution, convolve
 from axonax.tensor.layers._windows import Padding, Windows
 
@@ -44,7 +44,7 @@ def conv(
 
     Returns:
         ``(batch / batch_groups, *positions, out)`` in the dtype that holds ``x`` and ``kernel``; half
-        precision is summed in float32.
+        precision is summed in float32, and rounded once on a CPU, before and after the bias elsewhere.
 
     Raises:
         ValueError: shapes, options or groups that do not fit.
@@ -76,10 +76,8 @@ def conv(
 
 
 def convolved(x: jax.Array, kernel: jax.Array, bias: ArrayLike | None, how: Convolution) -> jax.Array:
-    """The convolution of arrays of one dtype, summed in float32 at least."""
-    # XLA may sum half precision as such, and older JAX cannot differentiate preferred_element_type.
-    wide = accumulator(x.dtype) or x.dtype
-    return finished(convolve(x.astype(wide), kernel.astype(wide), how), bias, x.dtype)
+    """The convolution of arrays of one dtype, plus a bias, in that dtype."""
+    return finished(convolve(x, kernel, how), bias, x.dtype)
 
 
 def check_kernel(op: str, came: tuple[int, ...], held: tuple[int, ...]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -99,7 +100,8 @@ def separable_conv2d(
         kernel_dilation: as for `conv`.
 
     Returns:
-        ``(batch, height', width', out)`` in the dtype that holds all.
+        ``(batch, height', width', out)`` in the dtype that holds all; half precision is rounded once on a
+        CPU, after each stage elsewhere.
 
     Raises:
         ValueError: shapes or options that do not fit.
@@ -159,7 +161,7 @@ def separable_conv3d(
 def _separable(
     op: str, x: ArrayLike, stages: tuple[tuple[ArrayLike, ArrayLike | None], ...], options: dict[str, Any]
 ) -> jax.Array:
-    """One depthwise convolution for each spatial axis, rounded once."""
+    """One depthwise convolution for each spatial axis; on a CPU rounded once."""
     held = [jnp.shape(kernel) for kernel, _ in stages]
     axes = len(stages)
     if jnp.ndim(x) != axes + 2:
@@ -172,8 +174,18 @@ def _separable(
                 f"on the others, got {shape}"
             )
     dtype = promoted(*map(jnp.result_type, (x, *(kernel for kernel, _ in stages))))
-    wide = accumulator(dtype) or dtype
-    y = jnp.asarray(x, wide)
-    for kernel, bias in stages:
-        y = depthwise_conv(y, jnp.asarray(kernel, wide), bias, **options)
-    return y.astype(dtype)
+
+    def chained(dtype: Any, arrays: Any) -> jax.Array:
+        y, stages = jax.tree.map(lambda each: each.astype(dtype), arrays)
+        for kernel, bias in stages:
+            y = depthwise_conv(y, kernel, bias, **options)
+        return y
+
+    def on_cpu(arrays: Any) -> Any:
+        return chained(accumulator(dtype) or dtype, arrays).astype(dtype)
+
+    # Elsewhere half precision is convolved as such, so that it is rounded after each stage.
+    elsewhere = functools.partial(chained, dtype)
+    arrays = jax.tree.map(jnp.asarray, (x, stages))
+    result: jax.Array = jax.lax.platform_dependent(arrays, cpu=on_cpu, default=elsewhere)
+    return result

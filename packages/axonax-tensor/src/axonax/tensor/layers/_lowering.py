@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from axonax.tensor.layers._arrays import along
+from axonax.tensor.layers._arrays import accumulator, along
 from axonax.tensor.layers._windows import Pairs
 
 _AXES = {1: "W", 2: "HW", 3: "DHW"}
@@ -40,11 +40,23 @@ class Convolution:
 
 @functools.partial(jax.jit, static_argnames="how")
 def convolve(x: jax.Array, kernel: jax.Array, how: Convolution) -> jax.Array:
-    """``x`` of ``(batch, *spatial, in)`` by ``kernel`` of ``(*window, in / groups, out)``, as they come."""
+    """``x`` of ``(batch, *spatial, in)`` by ``kernel`` of ``(*window, in / groups, out)``.
+
+    Both come in one dtype; the result is in that of the sums, float32 for half precision.
+    """
+    wide = accumulator(x.dtype) or x.dtype
+
+    def on_cpu(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return _on_cpu(x.astype(wide), kernel.astype(wide), how)
+
+    def elsewhere(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        # Half precision in and out, which cuDNN and TPUs sum in float32. Asked for a float32 result they
+        # would be handed float32 arrays, and so would be the gradients' convolutions.
+        return _plain(x, kernel, how).astype(wide)
+
     # Gradients cut slices and transpose again rather than keep the results.
-    on_cpu = jax.checkpoint(functools.partial(_on_cpu, how=how), prevent_cse=False)
-    plain = functools.partial(_plain, how=how)
-    result: jax.Array = jax.lax.platform_dependent(x, kernel, cpu=on_cpu, default=plain)
+    slim = jax.checkpoint(on_cpu, prevent_cse=False)
+    result: jax.Array = jax.lax.platform_dependent(x, kernel, cpu=slim, default=elsewhere)
     return result
 
 

@@ -48,8 +48,8 @@ def conv_transpose(
         groups: the channels are cut into so many groups, each with its share of the outputs.
 
     Returns:
-        ``(batch, *positions, out)`` in the dtype that holds ``x`` and ``kernel``; half precision is summed in
-        float32.
+        ``(batch, *positions, out)`` in the dtype that holds ``x`` and ``kernel``; half precision is summed as
+        in `conv`.
 
     Raises:
         ValueError: shapes, options or groups that do not fit.
