@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from axonax.tensor import names
-from axonax.tensor.layers._attention_masks import Window, visible
-from axonax.tensor.layers._attention_scores import Seen, Sizes, common, powers_of, scale_of, seen_of, sizes_of
+from axonax.tensor.layers._attention_fused import fused, handed
+from axonax.tensor.layers._attention_masks import Window
+from axonax.tensor.layers._attention_scores import common, mixed, powers_of, scale_of, seen_of, sizes_of
 from axonax.tensor.layers._dropout import dropout
 
 _HANDED = {"xla": "xla", "cudnn": "cudnn"}
@@ -57,9 +56,12 @@ def dot_product_attention(
         soft_cap: scaled scores become ``soft_cap * tanh(scores / soft_cap)``.
         dropout_rate: of the weights, as for `dropout`.
         dropout_key: a PRNG key; ``None`` is no dropout. The name ``key`` belongs to the keys here.
-        implementation: ``"cudnn"`` or ``"xla"`` hands the work to `jax.nn.dot_product_attention`. cuDNN is
-            the fast one for half precision on a GPU; it rounds the weights to half precision, and has
-            no forward mode and no second derivative. ``None`` is ours, which runs everywhere.
+        implementation: ``"cudnn"`` or ``"xla"`` hands the work to `jax.nn.dot_product_attention`. ``None`` is
+            ours; but where JAX computes on an NVIDIA GPU, cuDNN's fused kernel takes what fits it: bfloat16
+            and float16 (a bias too), ``size`` and ``value_size`` equal, a multiple of 8 and at most 128,
+            queries and keys multiples of 128, neither ``soft_cap`` nor dropout, outside `jax.shard_map`. The
+            kernel rounds the weights to half precision, and has no forward mode, no second derivative and
+            no shards of time: for these take ``"xla"``.
 
     Returns:
         ``(batch, queries, heads, value_size)`` in the dtype that holds query, key and value. A query that
@@ -70,6 +72,7 @@ def dot_product_attention(
 
     Source: Vaswani et al., Attention Is All You Need (2017), equation 1; Ainslie et al., GQA (2023).
 
+    >>> import jax.numpy as jnp
     >>> x = jnp.array([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 2, 1, 2)
     >>> dot_product_attention(x * 0, x, x)[0, :, 0].tolist()
     [[2.0, 3.0], [2.0, 3.0]]
@@ -82,17 +85,18 @@ def dot_product_attention(
     if value.ndim != 4 or value.shape[:3] != key.shape[:3]:
         raise ValueError(f"{op}: value {value.shape} does not fit key {key.shape}")
     seen = seen_of(op, sizes, bias, mask, causal, window, query_lengths, key_lengths)
+    arrays = (query, key, value)
+    plain = soft_cap is None and dropout_key is None
     if implementation is not None:
         chosen = names.lookup(_HANDED, implementation, "implementation")
-        if soft_cap is not None or dropout_key is not None:
+        if not plain:
             raise ValueError(f'{op}: implementation "{chosen}" has neither soft_cap nor dropout')
-        return _handed((query, key, value), seen, sizes, scale_of(scale, sizes), chosen)
+        return handed(arrays, seen, sizes, scale_of(scale, sizes), chosen)
+    found = fused(arrays, seen, sizes, scale_of(scale, sizes)) if plain else None
+    if found is not None:
+        return found
     powers, total = powers_of(query, key, seen, sizes, scale, soft_cap)
-    kept = dropout(powers, dropout_rate, key=dropout_key)
-    # Divided after the product: there are fewer values than weights.
-    mixed = jnp.einsum("bkts,bksh->bkth", kept, jnp.swapaxes(value, 1, 2).astype(kept.dtype)) / total
-    heads = mixed.reshape(sizes.batch, sizes.heads, sizes.queries, value.shape[-1])
-    return jnp.swapaxes(heads, 1, 2).astype(query.dtype)
+    return mixed(dropout(powers, dropout_rate, key=dropout_key), total, value, sizes)
 
 
 def attention_weights(
@@ -128,6 +132,7 @@ def attention_weights(
     Raises:
         ValueError: shapes, dtypes or options that do not fit.
 
+    >>> import jax.numpy as jnp
     >>> x = jnp.ones((1, 2, 1, 4))
     >>> attention_weights(x, x, causal=True)[0, 0].tolist()
     [[1.0, 0.0], [0.5, 0.5]]
@@ -138,38 +143,3 @@ def attention_weights(
     seen = seen_of(op, sizes, bias, mask, causal, window, query_lengths, key_lengths)
     powers, total = powers_of(query, key, seen, sizes, scale, soft_cap)
     return (powers / total).reshape(sizes.scores).astype(query.dtype)
-
-
-def _handed(
-    arrays: tuple[jax.Array, jax.Array, jax.Array],
-    seen: Seen,
-    sizes: Sizes,
-    scale: float,
-    implementation: Any,
-) -> jax.Array:
-    """By `jax.nn`, with 0 in place of the mean of the values that it gives a query that sees nothing."""
-    bias, mask, shown, (left, right) = seen.bias, seen.mask, seen.visible, seen.window
-    if bias is not None:
-        finite = bias != -jnp.inf
-        mask = finite if mask is None else mask & finite
-        shown = finite if shown is None else shown & finite
-        bias = jnp.where(finite, bias, 0).astype(arrays[0].dtype)
-    # jax.nn stands the first query at the first key, and cuDNN knows a window only where causal.
-    causal = right == 0 and sizes.queries == sizes.keys
-    if not causal:
-        mask = visible((sizes.queries, sizes.keys), mask, seen.window, None, None)
-    query_lengths, key_lengths = (None if each is None else each.astype("int32") for each in seen.lengths)
-    found = jax.nn.dot_product_attention(
-        *arrays,
-        bias,
-        mask,
-        scale=scale,
-        is_causal=causal,
-        query_seq_lengths=query_lengths,
-        key_value_seq_lengths=key_lengths,
-        local_window_size=(left, 0) if causal and left is not None else None,
-        implementation=implementation,
-    )
-    if shown is None:
-        return found
-    return jnp.where(jnp.swapaxes(jnp.any(shown, -1), 1, 2)[..., None], found, 0)

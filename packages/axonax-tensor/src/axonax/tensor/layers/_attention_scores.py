@@ -134,6 +134,14 @@ def powers_of(
     return powers, jnp.sum(powers, -1, keepdims=True) + info.eps / 4
 
 
+def mixed(powers: jax.Array, total: jax.Array, value: jax.Array, sizes: Sizes) -> jax.Array:
+    """The values in the shares of these powers, ``(batch, queries, heads, value_size)`` in their dtype."""
+    # Divided after the product: there are fewer values than weights.
+    sums = jnp.einsum("bkts,bksh->bkth", powers, jnp.swapaxes(value, 1, 2).astype(powers.dtype)) / total
+    heads = sums.reshape(sizes.batch, sizes.heads, sizes.queries, value.shape[-1])
+    return jnp.swapaxes(heads, 1, 2).astype(value.dtype)
+
+
 def scale_of(scale: float | None, sizes: Sizes) -> float:
     """What scores are multiplied by."""
     return max(sizes.size, 1) ** -0.5 if scale is None else scale

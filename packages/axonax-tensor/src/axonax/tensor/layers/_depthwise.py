@@ -175,7 +175,7 @@ def _separable(
             )
     dtype = promoted(*map(jnp.result_type, (x, *(kernel for kernel, _ in stages))))
 
-    def chained(dtype: Any, arrays: Any) -> jax.Array:
+    def chained(dtype: Any, arrays: Any) -> Any:
         y, stages = jax.tree.map(lambda each: each.astype(dtype), arrays)
         for kernel, bias in stages:
             y = depthwise_conv(y, kernel, bias, **options)
