@@ -276,3 +276,9 @@ def test_glu_halves_an_axis():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_score_of_minus_infinity_moves_nothing_in_log_softmax():
+    slopes = jax.jacobian(activations.log_softmax)(jnp.array([0.0, -jnp.inf, 0.0]))
+    np.testing.assert_allclose(slopes[:, 1], 0)
+    np.testing.assert_allclose(slopes[0], [0.5, 0, -0.5], rtol=1e-6)

@@ -174,9 +174,7 @@ def embedding(
         raise ValueError(f"embedding: kernel must be floats (vocabulary, size), got {came}")
     if not kernel.shape[0]:
         return jnp.full((*indices.shape, kernel.shape[1]), jnp.nan, kernel.dtype)
-    # A negative index would count from the end.
-    beyond = jnp.where(indices < 0, kernel.shape[0], indices)
-    return kernel.at[beyond].get(mode="fill", fill_value=jnp.nan)
+    return kernel.at[indices].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 
 
 def tied_logits(

@@ -189,7 +189,10 @@ def group_norm(
     spatial = tuple(each for each in range(1, wide.ndim) if each != channel)
 
     def spread(values: jax.Array) -> jax.Array:
-        return jnp.repeat(values, size, channel, total_repeat_length=shape[channel])
+        # A repetition of known length is a gather, and its gradient a scatter.
+        whole = (*values.shape[: channel + 1], size, *values.shape[channel + 1 :])
+        each = jnp.broadcast_to(jnp.expand_dims(values, channel + 1), whole)
+        return each.reshape(*whole[:channel], shape[channel], *whole[channel + 2 :])
 
     def mean(values: jax.Array) -> jax.Array:
         # Sums by channel serve the gradient of the scale as well.
