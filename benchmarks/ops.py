@@ -23,12 +23,13 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ops_cases import attention, functional, linear, recurrent, windows
+from ops_cases import attention, functional, half, linear, recurrent, windows
 from ops_cases.case import Case
 
 SECONDS = 0.05
+HEADER = "| case | | ours | rivals | ratio |\n|---|---|---|---|---|"
 """how long one measurement runs at least"""
-MODULES = (linear, windows, recurrent, attention, functional)
+MODULES = (half, linear, windows, recurrent, attention, functional)
 
 
 def programs(call: Callable[..., Any], arrays: tuple[Any, ...]) -> tuple[Callable, Callable]:
@@ -74,32 +75,38 @@ def timer(program: Callable, arrays: tuple[Any, ...]) -> Callable[[], float]:
     return measure
 
 
-def agree(name: str, mine: Any, other: Any) -> None:
+def agree(name: str, mine: Any, other: Any, tolerance: float) -> None:
     """Raise unless two contenders give the same."""
     for one, two in zip(jax.tree.leaves(mine), jax.tree.leaves(other), strict=True):
-        scale = float(np.abs(two).max(initial=1e-9))
-        np.testing.assert_allclose(one, two, rtol=1e-3, atol=2e-3 * scale, err_msg=name)
+        expected = np.asarray(two, np.float64)
+        scale = float(np.abs(expected).max(initial=1e-9))
+        np.testing.assert_allclose(one, expected, rtol=1e-3, atol=tolerance * scale, err_msg=name)
 
 
 def measured(case: Case, rounds: int) -> list[str]:
-    """Two rows of the table: forward, and forward with backward."""
+    """Two rows of the table: forward, and forward with backward.
+
+    Raises:
+        AssertionError: contenders disagree.
+    """
     arrays = jax.device_put(case.arrays)
-    contenders = {"Axonax": case.ours, **case.rivals}
-    compiled = {name: programs(call, arrays) for name, call in contenders.items()}
+    rivals = case.present()
+    if not rivals:
+        return [f"| {case.name} | | | not installed: {', '.join(case.rivals)} | |"]
+    compiled = {name: programs(call, arrays) for name, call in {"Axonax": case.ours, **rivals}.items()}
     rows = []
     for number, what in enumerate(("forward", "with backward")):
         first = compiled["Axonax"][number](*arrays)
-        for name in case.rivals:
-            agree(f"{case.name}: {name}", first, compiled[name][number](*arrays))
+        for name in rivals:
+            agree(f"{case.name}: {name}", first, compiled[name][number](*arrays), case.tolerance)
         timers = {name: timer(pair[number], arrays) for name, pair in compiled.items()}
         best = dict.fromkeys(timers, float("inf"))
         for _ in range(rounds):
             best = {name: min(best[name], measure()) for name, measure in timers.items()}
         mine = best.pop("Axonax")
-        rivals = ", ".join(f"{name} {seconds * 1e3:.3g}" for name, seconds in best.items())
+        theirs = ", ".join(f"{name} {seconds * 1e3:.3g}" for name, seconds in best.items())
         ratio = min(best.values()) / mine
-        rows.append(f"| {case.name} | {what} | {mine * 1e3:.3g} | {rivals} | {ratio:.2f} |")
-        print(rows[-1], flush=True)
+        rows.append(f"| {case.name} | {what} | {mine * 1e3:.3g} | {theirs} | {ratio:.2f} |")
     jax.clear_caches()
     return rows
 
@@ -115,6 +122,25 @@ def kept(file: pathlib.Path | None) -> tuple[dict[str, list[str]], list[str]]:
     return rows, lines[last + 1 :]
 
 
+def table(cases: list[Case], rounds: int, seconds: float) -> tuple[dict[str, list[str]], list[str]]:
+    """The rows of the table by case, printed as they come, and what contenders disagree on."""
+    start = time.monotonic()
+    found: dict[str, list[str]] = {}
+    faults: list[str] = []
+    print(HEADER)
+    for number, case in enumerate(cases):
+        if time.monotonic() - start > seconds:
+            print(f"\nLeft out, for want of time: {'; '.join(each.name for each in cases[number:])}.")
+            break
+        try:
+            found[case.name] = measured(case, rounds)
+        except AssertionError as error:
+            faults.append(f"{case.name}: {error}")
+            found[case.name] = [f"| {case.name} | | | contenders disagree | |"]
+        print("\n".join(found[case.name]), flush=True)
+    return found, faults
+
+
 def main() -> None:
     """Measure and print the table; keep it with ``--out``."""
     parser = argparse.ArgumentParser(
@@ -122,26 +148,28 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--only", nargs="+", default=[""], help="cases whose names hold one of these")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no case after so many")
     parser.add_argument(
         "--out", type=pathlib.Path, help="a file for the table; it keeps its other rows and what stands below"
     )
     options = parser.parse_args()
     cases = [case for module in MODULES for case in module.CASES]
+    chosen = [case for case in cases if any(part in case.name for part in options.only)]
+    found, faults = table(chosen, options.rounds, options.seconds)
     head = [
         "# Ops against the best of JAX by hand, Optax, Flax and Keras\n",
         f"{platform.machine()}, {os.cpu_count()} cores, {jax.devices()[0].device_kind}; Python "
         f"{platform.python_version()}, JAX {jax.__version__}; contenders in turn within one process, best of "
         f"{options.rounds} rounds; milliseconds; ratio: the best rival's time over ours.\n",
-        "| case | | ours | rivals | ratio |\n|---|---|---|---|---|",
+        HEADER,
     ]
-    print(head[-1])
-    rows, notes = kept(options.out)
-    for case in cases:
-        if any(part in case.name for part in options.only):
-            rows[case.name] = measured(case, options.rounds)
     if options.out:
-        table = [row for case in cases for row in rows.get(case.name, [])]
-        options.out.write_text("\n".join([*head, *table, *notes]) + "\n")
+        earlier, notes = kept(options.out)
+        rows = earlier | found
+        lines = [row for case in cases for row in rows.get(case.name, [])]
+        options.out.write_text("\n".join([*head, *lines, *notes]) + "\n")
+    if faults:
+        raise SystemExit("\n".join(faults))
 
 
 if __name__ == "__main__":

@@ -261,9 +261,11 @@ def main() -> None:
         f" Python {platform.python_version()}, JAX {jax.__version__};"
         " loss and accuracy tracked; contenders in turn within one process.",
     ]
+    print("\n".join(lines), flush=True)
     for size in options.batch_sizes:
-        lines += measure(x, y, size, options.rounds, names)
-    print("\n".join(lines))
+        rows = measure(x, y, size, options.rounds, names)
+        print("\n".join(rows), flush=True)
+        lines += rows
     if options.out:
         options.out.write_text("\n".join(lines) + "\n")
 

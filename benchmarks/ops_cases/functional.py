@@ -7,12 +7,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 import optax
 
 from axonax.functional import losses, metrics
-from ops_cases.case import Case
+from ops_cases.case import Case, peer
+
+keras = peer("keras")
 
 _RANDOM = np.random.default_rng(73)
 B, F = 1024, 1024

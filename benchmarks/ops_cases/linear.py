@@ -7,12 +7,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
-from flax import linen
 
 from axonax.tensor import activations, layers
-from ops_cases.case import Case
+from ops_cases.case import Case, peer
+
+linen = peer("flax.linen")
+keras = peer("keras")
 
 _RANDOM = np.random.default_rng(71)
 KEY = jax.random.key(5)

@@ -6,12 +6,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
-from flax import linen
 
 from axonax.tensor import layers
-from ops_cases.case import Case
+from ops_cases.case import Case, peer
+
+linen = peer("flax.linen")
+keras = peer("keras")
 
 _RANDOM = np.random.default_rng(89)
 BATCH, TIME, INPUTS = 32, 64, 64

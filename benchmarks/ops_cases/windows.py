@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 
 from axonax.tensor import layers
-from ops_cases.case import Case
+from ops_cases.case import Case, peer
+
+nn = peer("flax.linen")
+keras = peer("keras")
 
 Op = Callable[..., Any]
 _SCANNED = 2

@@ -56,8 +56,8 @@ def log_softmax(
         where: mask that broadcasts to ``x``; what is ``False`` gets ``-inf``.
 
     Returns:
-        the shape and dtype of ``x``; what is ``-inf`` stays so and moves nothing; a row with nothing allowed is
-        ``-inf``, with gradient 0.
+        the shape and dtype of ``x``; what is ``-inf`` stays so and moves nothing; a row with nothing
+        allowed is ``-inf``, with gradient 0.
 
     >>> log_softmax(jnp.array([0.0, -jnp.inf])).tolist()
     [0.0, -inf]
