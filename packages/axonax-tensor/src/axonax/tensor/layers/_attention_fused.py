@@ -66,7 +66,8 @@ def fused(arrays: Arrays, seen: Seen, sizes: Sizes, scale: Any) -> jax.Array | N
     floats, others, how = _operands(arrays, seen, sizes, float(scale))
     one = Sizes(1, _TILE, _TILE, sizes.groups, 1, sizes.size)
     small = how._replace(sizes=one, scale=1.0, left=how.left and 1)
-    if not _compiles(small, floats[0].dtype, (floats[3], others[0]) != (None, None), others[1] is not None):
+    biased = floats[3] is not None or others[0] is not None
+    if not _compiles(small, floats[0].dtype, biased, others[1] is not None):
         return None
     return _cleared(_chosen(how, floats, others), seen, sizes)
 
@@ -88,11 +89,15 @@ def _operands(arrays: Arrays, seen: Seen, sizes: Sizes, scale: float) -> tuple[F
     causal = right == 0 and sizes.queries == sizes.keys
     if not causal or (left is not None and (mask is not None or seen.lengths != (None, None))):
         mask, left = visible((sizes.queries, sizes.keys), mask, seen.window, None, None), None
-    if mask is not None:
-        # cuDNN wants the last two axes whole.
-        mask = jnp.broadcast_to(mask, (*mask.shape[:2], sizes.queries, sizes.keys))
+    # cuDNN wants the last two axes whole.
     if bias is not None:
         bias = jnp.broadcast_to(bias, (*bias.shape[:2], sizes.queries, sizes.keys))
+    if mask is not None:
+        # A query that sees nothing is shown all, and cleared afterwards: a row of masks alone is where the
+        # gradients of fused kernels have been NaN.
+        shown = visible((sizes.queries, sizes.keys), mask, seen.window, None, None)
+        mask = mask | ~jnp.any(jnp.asarray(shown), -1, keepdims=True)
+        mask = jnp.broadcast_to(mask, (*mask.shape[:2], sizes.queries, sizes.keys))
     return (*arrays, bias), (mask, *_lengths(seen, sizes)), How(sizes, scale, causal, left)
 
 
