@@ -60,7 +60,10 @@ def by_row(x: jax.Array, scale: jax.Array | None, eps: float, axes: tuple[int, .
 def _rows(
     x: jax.Array, scale: jax.Array, eps: float, alone: bool = True
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The scaled result, the result without the scale, and the inverse deviation; ``alone``: no gradient."""
+    """The scaled result, the result without the scale, and the inverse deviation.
+
+    ``alone``, without a gradient, a chain is the faster on a GPU; with one, sums in one pass are read less.
+    """
     elsewhere = _centered_twice if alone else _centered
     centered, variance = jax.lax.platform_dependent(x, cpu=_centered, default=elsewhere)
     inverse = jax.lax.rsqrt(variance + eps)
