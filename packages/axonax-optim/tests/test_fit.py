@@ -100,6 +100,32 @@ def test_where_it_started_does_not_end_it():
     np.testing.assert_allclose(near.params["rate"], 1.2473, atol=1e-3)
 
 
+@pytest.mark.parametrize("size", [(1.0, 0.0), (10.0, 1.0), (-1.0, 1.0)])
+@pytest.mark.parametrize("rate", [-2.0, -3.0, -5.0, -10.0])
+def test_a_far_start_in_float32_does_not_claim_to_have_arrived(rate, size):
+    """The sum of squares is flat there for float32: its gradient, in float64, is not zero."""
+    far = {"rate": jnp.float32(rate), "size": jnp.array(size, jnp.float32)}
+    found = optim.fit(decay, X, Y, far)
+    with jax.enable_x64(True):
+        params = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), jnp.float64), found.params)
+        residual = decay(X, params) - Y
+        slope = jax.jacfwd(lambda p: decay(X, p))(params)["rate"]
+        cosine = float(jnp.abs(residual @ slope) / jnp.linalg.norm(residual) / jnp.linalg.norm(slope))
+    assert cosine < 2e-3 if found.converged else cosine > 1e-4
+    assert found.converged or found.reason.startswith("no progress")
+
+
+def test_a_tolerance_of_ones_own_is_taken_at_its_word():
+    far = {"rate": jnp.float32(-3.0), "size": jnp.array([1.0, 0.0], jnp.float32)}
+    assert optim.fit(decay, X, Y, far, tolerance=optim.Tolerance(value=1e-6, relative=True)).converged
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_rounding_of_half_precision_is_no_gradient(dtype):
+    start = {"rate": jnp.asarray(1.0, dtype), "size": jnp.ones(2, dtype)}
+    assert optim.fit(decay, X.astype(np.float32), Y.astype(np.float32), start).converged
+
+
 @pytest.mark.parametrize("x64", [False, True])
 @pytest.mark.parametrize("unit", [1.0, 1e-10])
 def test_an_exact_fit_with_a_zero_and_units_of_any_size(x64, unit):

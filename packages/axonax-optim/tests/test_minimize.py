@@ -148,7 +148,7 @@ def test_it_ends_at_the_last_finite_point():
     assert result.reason.startswith("not finite")
     assert not result.converged
     assert (float(result.x), int(result.steps)) == (pytest.approx(-3e38), 3)
-    assert int(jnp.sum(jnp.isfinite(result.history["value"]))) == 4
+    assert result.history["value"].tolist()[3:] == [float(result.x)] * 7
 
 
 def test_a_first_step_out_of_all_numbers_is_no_fault_of_the_start():
@@ -231,11 +231,16 @@ def test_a_tree_with_aux_and_history():
     np.testing.assert_allclose(result.history["gradient_norm"], 4 * 0.5 ** np.arange(6), rtol=1e-5)
 
 
-def test_history_is_nan_after_the_last_step():
+def test_history_ends_with_its_last_entry_repeated():
+    seen = []
     result = optim.minimize(
         quadratic, jnp.ones(1), optim.sgd(1.0), args=(0.0, 1.0), history=True, max_steps=4, callback=None
     )
-    np.testing.assert_array_equal(result.history["value"], [0.5, 0.0, np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(result.history["value"], [0.5, 0.0, 0.0, 0.0, 0.0])
+    np.testing.assert_array_equal(result.history["gradient_norm"], [1.0, 0.0, 0.0, 0.0, 0.0])
+    rate, told = optim.sgd(0.5), {"history": True, "max_steps": 2, "callback": seen.append}
+    optim.minimize(quadratic, jnp.ones(1), rate, args=(0.0, 1.0), **told)
+    np.testing.assert_array_equal(seen[0].history["value"], [0.5, 0.125, 0.125])
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -284,15 +289,6 @@ def test_callbacks_come_in_order_and_are_all_there_at_the_end():
         callback=lambda result: seen.append(int(result.steps)),
     )
     assert seen == list(range(1, 201))
-
-
-def test_an_exception_in_a_callback_ends_the_run():
-    def refuse(result):
-        if int(result.steps) == 2:
-            raise ArithmeticError("enough of it")
-
-    with pytest.raises(jax.errors.JaxRuntimeError, match="enough of it"):
-        optim.minimize(quadratic, jnp.ones(2), "sgd", args=(0.0, 1.0), callback=refuse)
 
 
 def test_callback_under_vmap_follows_each_start_to_its_end():

@@ -6,20 +6,20 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from axonax.optim._bounds import box
+from axonax.optim._bounds import Box, box, free
 from axonax.optim._checks import is_number, options
 from axonax.optim._inputs import as_start
 from axonax.optim._minimize import as_method, minimize
 from axonax.optim._norms import global_norm
-from axonax.optim._precision import epsilon
-from axonax.optim._problem import hashable, raveling
-from axonax.optim._result import Result, Tolerance, is_known
+from axonax.optim._precision import epsilon, rounding
+from axonax.optim._problem import hashable, raveling, vector
+from axonax.optim._result import STEEP, STEP, VALUE, Result, Tolerance, is_known
 from axonax.tensor import trees
 from axonax.tensor.precision import promoted
 
@@ -115,7 +115,7 @@ def fit(
     ({'a': 2.0, 'b': 3.0}, True)
     """
     p0 = as_start("fit", "p0", p0)
-    box("fit", bounds, p0, "p0")
+    sides = box("fit", bounds, p0, "p0")
     ydata = _observations(ydata)
     sigma, correlated = _deviations(sigma, ydata)
     chosen = as_method(method)
@@ -124,6 +124,7 @@ def fit(
     if not isinstance(shape, jax.ShapeDtypeStruct) or shape.shape != ydata.shape:
         came = getattr(shape, "shape", f"a {type(shape).__name__}")
         raise ValueError(f"fit: f must return the shape of ydata, {ydata.shape}, got {came}")
+    precise = tolerance is None
     if tolerance is None:
         near = epsilon(raveling(p0)[0]) ** (2 / 3)
         tolerance = Tolerance(gradient=None, value=near**1.5, step=near, relative=True)
@@ -132,13 +133,14 @@ def fit(
     result = minimize(
         objective, p0, chosen, args=data, bounds=bounds, max_steps=max_steps, tolerance=tolerance
     )
-    value, covariance, errors = _spread(residuals, bool(absolute_sigma), result.x, data)
+    found = _spread(residuals, bool(absolute_sigma), result.x, data)
+    code = _judged(residuals, result, data, sides) if precise else result.code
     return Fit(
         params=result.x,
-        covariance=covariance,
-        standard_errors=errors,
+        covariance=found.covariance,
+        standard_errors=found.errors,
         residual=ydata - f(xdata, result.x),
-        result=dataclasses.replace(result, value=value),
+        result=dataclasses.replace(result, value=found.value, code=code),
     )
 
 
@@ -176,18 +178,73 @@ class _Objective:
         return jnp.vdot(both, both) / 2 if self.summed else both
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _spread(residuals: _Residuals, absolute: bool, params: PyTree, data: Any) -> tuple[Any, Any, PyTree]:
-    """Half the sum of squares, covariance and standard errors at the minimum."""
+class _Linear(NamedTuple):
+    """The residuals around a point, and ``jacobian = left @ diag(singular) @ right * size``."""
+
+    flat: jax.Array
+    residual: jax.Array
+    jacobian: jax.Array
+    left: jax.Array
+    singular: jax.Array
+    right: jax.Array
+    size: jax.Array
+
+    @property
+    def is_known(self) -> jax.Array:
+        """Which combinations of parameters the data determine."""
+        least = epsilon(self.flat) * max(self.residual.size, self.flat.size)
+        return self.singular > least * self.singular[0]
+
+
+def _linearized(residuals: _Residuals, params: PyTree, data: Any, sides: Box | None = None) -> _Linear:
+    """The residuals around ``params``, without what ``sides`` hold where it is."""
     flat, unravel = raveling(params)
     residual = jnp.ravel(residuals(params, *data))
     jacobian = jax.jacfwd(lambda flat: jnp.ravel(residuals(unravel(flat), *data)))(flat)
+    if sides is not None:
+        bounds = Box(vector(sides.lower), vector(sides.upper))
+        jacobian = jnp.where(free(bounds, flat, residual @ jacobian)[None, :], jacobian, 0)
     # Columns of one length: whether the data determine a parameter does not hang on its unit.
     size = jnp.linalg.norm(jacobian, axis=0)
     size = jnp.where(size > 0, size, 1)
-    _, singular, right = jnp.linalg.svd(jacobian / size[None, :], full_matrices=False)
-    known = singular[-1] > epsilon(flat) * max(jacobian.shape) * singular[0]
-    factor = right.T / jnp.where(singular > 0, singular, 1)[None, :] / size[:, None]
+    left, singular, right = jnp.linalg.svd(jacobian / size[None, :], full_matrices=False)
+    return _Linear(flat, residual, jacobian, left, singular, right, size)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _judged(residuals: _Residuals, result: Result, data: Any, sides: Box | None) -> jax.Array:
+    """The code of ``result``; `STEEP` where it converged by value or step, but the gradient is not zero.
+
+    That is, where the linear model promises more than a share of the sum of squares, or of what rounds in
+    the observations and in the parameters.
+    """
+    linear = _linearized(residuals, result.x, data, sides)
+    promised = jnp.sum(jnp.where(linear.is_known, linear.residual @ linear.left, 0) ** 2)
+    own = vector(jax.tree.map(lambda leaf: jnp.abs(leaf) * epsilon(leaf), result.x))
+    rounded = jnp.abs(linear.jacobian) @ own
+    _, ydata, sigma = data
+    level = global_norm(residuals.whiten(ydata, sigma)) * epsilon(ydata) ** 0.5
+    total = jnp.vdot(linear.residual, linear.residual) + level**2
+    steep = promised > rounding(total) + jnp.vdot(rounded, rounded)
+    settled = (result.code == VALUE) | (result.code == STEP)
+    return jnp.where(settled & steep, STEEP, result.code)
+
+
+class _Spread(NamedTuple):
+    """Half the sum of squares, covariance and standard errors at the minimum."""
+
+    value: jax.Array
+    covariance: jax.Array
+    errors: PyTree
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _spread(residuals: _Residuals, absolute: bool, params: PyTree, data: Any) -> _Spread:
+    """How well the data determine the parameters."""
+    linear = _linearized(residuals, params, data)
+    flat, residual, size = linear.flat, linear.residual, linear.size
+    known = linear.is_known[-1]
+    factor = linear.right.T / jnp.where(linear.singular > 0, linear.singular, 1)[None, :] / size[:, None]
     freedom = residual.size - flat.size
     if not absolute:
         factor = factor * jnp.sqrt(jnp.vdot(residual, residual) / max(freedom, 1))
@@ -195,7 +252,7 @@ def _spread(residuals: _Residuals, absolute: bool, params: PyTree, data: Any) ->
     covariance = jnp.where(determined, factor @ factor.T, jnp.inf)
     # Not the root of the diagonal: squares of small numbers underflow.
     errors = jnp.where(determined, jax.vmap(global_norm)(factor), jnp.inf)
-    return jnp.vdot(residual, residual) / 2, covariance, unravel(errors)
+    return _Spread(jnp.vdot(residual, residual) / 2, covariance, raveling(params)[1](errors))
 
 
 def _observations(ydata: Any) -> jax.Array:

@@ -20,6 +20,8 @@ from axonax.tensor.updates import evaluation_params
 
 PyTree = Any
 PATIENCE = 10
+# By callback, what it raised: of that a compiled program hands on the text alone.
+RAISED: dict[Callable[[Result], Any], BaseException] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +126,7 @@ class _Run:
         history = None
         if self.plan.capacity is not None:
             first = {"value": point.value, "gradient_norm": length}
-            history = {
-                name: jnp.full(self.plan.capacity + 1, jnp.nan, one.dtype).at[0].set(one)
-                for name, one in first.items()
-            }
+            history = {name: jnp.full(self.plan.capacity + 1, one) for name, one in first.items()}
         return Carry(
             point=point,
             state=self.plan.method.init(problem, point),
@@ -234,7 +233,11 @@ class _Run:
         return carry._replace(point=point, norm=length, evaluations=carry.evaluations + 1)
 
     def report(self, carry: Carry) -> Result:
-        """The carry as a result."""
+        """The carry as a result, its history filled up with the last entry."""
+        history = carry.history
+        if history is not None:
+            past = jnp.arange(len(history["value"])) > carry.steps
+            history = {name: jnp.where(past, each[carry.steps], each) for name, each in history.items()}
         return Result(
             x=self.unravel(carry.point.x),
             value=carry.point.value,
@@ -242,7 +245,7 @@ class _Run:
             steps=carry.steps,
             evaluations=carry.evaluations,
             code=carry.code,
-            history=carry.history,
+            history=history,
         )
 
     def call_back(self, carry: Carry, running: jax.Array) -> None:
@@ -251,8 +254,13 @@ class _Run:
 
         def host(due: Any, result: Result) -> None:
             # Under vmap both branches of the cond run, and ended starts run on with the others.
-            if due and callback is not None:
+            if not due or callback is None:
+                return
+            try:
                 callback(result)
+            except BaseException as error:
+                RAISED[callback] = error
+                raise
 
         def tell() -> None:
             jax.debug.callback(host, due, self.report(carry))

@@ -24,7 +24,7 @@ from axonax.optim._inputs import (
     stacked,
 )
 from axonax.optim._least_squares import gauss_newton, levenberg_marquardt
-from axonax.optim._loop import Plan, solve
+from axonax.optim._loop import RAISED, Plan, solve
 from axonax.optim._problem import ById, Given, Method, Objective, hashable
 from axonax.optim._quasi_newton import bfgs
 from axonax.optim._result import NOT_FINITE, Result, Tolerance
@@ -88,7 +88,8 @@ def minimize(
         key: for an objective with noise.
         batches: for an objective of data: a pytree of arrays, stacked along their first axis and taken in
             turn, or a function of the step.
-        callback: called with a `Result` after every ``every`` steps.
+        callback: called with a `Result` after every ``every`` steps. What it raises ends the search and is
+            raised by it (under ``jit`` and ``vmap`` as an error of JAX with its text).
         every: see ``callback``.
         history: whether to keep value and gradient norm of every step.
 
@@ -128,13 +129,29 @@ def minimize(
         relative=bool(wanted.relative),
     )
     given = Given(arguments(args), one_key(key), None if sampled else stacked(batches))
-    result: Result = solve(plan, x0, given, box("minimize", bounds, x0), limits)
-    if not isinstance(result.code, jax.core.Tracer):
-        if int(result.code) == NOT_FINITE and int(result.evaluations) == 1:
-            refuse_start(plan.objective, result.x, given)
-        if callback is not None:
-            jax.effects_barrier()  # type: ignore[no-untyped-call]
+    result = _run(plan, x0, given, box("minimize", bounds, x0), limits)
+    known = not isinstance(result.code, jax.core.Tracer)
+    if known and int(result.code) == NOT_FINITE and int(result.evaluations) == 1:
+        refuse_start(plan.objective, result.x, given)
     return result
+
+
+def _run(plan: Plan, *inputs: Any) -> Result:
+    """`solve`, and to its end where a callback listens: what that raises comes out as it is."""
+    if plan.callback is None:
+        return cast(Result, solve(plan, *inputs))
+    RAISED.pop(plan.callback, None)
+    try:
+        result: Result = solve(plan, *inputs)
+        if not isinstance(result.code, jax.core.Tracer):
+            result.code.block_until_ready()
+            jax.effects_barrier()  # type: ignore[no-untyped-call]
+        return result
+    except jax.errors.JaxRuntimeError:
+        error = RAISED.pop(plan.callback, None)
+        if error is None:
+            raise
+    raise error
 
 
 def as_method(method: Any) -> Method:

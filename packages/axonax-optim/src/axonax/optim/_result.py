@@ -10,7 +10,7 @@ import numpy as np
 
 PyTree = Any
 
-RUNNING, GRADIENT, VALUE, STEP, LIMIT, NOT_FINITE, STALLED = range(7)
+RUNNING, GRADIENT, VALUE, STEP, LIMIT, NOT_FINITE, STALLED, STEEP = range(8)
 REASONS = (
     "still running",
     "converged: the gradient norm is within its tolerance",
@@ -19,6 +19,7 @@ REASONS = (
     "max_steps reached",
     "not finite: the objective or its gradient, one step beyond x",
     "no progress: no better point was found, x is as good as the precision allows",
+    "no progress: the value hardly changes although its gradient is not zero, another start may lead further",
 )
 
 
@@ -49,7 +50,8 @@ class Result:
     ``x`` is `evaluation_params`, unless a minimum without noise was reached before: callback and history
     follow the points of the steps. Within bounds, ``gradient_norm`` is that of
     :math:`x - P(x - g)`, zero at a minimum. ``aux`` is what the objective returned besides its value
-    at ``x``; ``history`` holds ``"value"`` and ``"gradient_norm"`` from ``x0`` on, NaN after the last step.
+    at ``x``; ``history`` holds ``"value"`` and ``"gradient_norm"`` from ``x0`` on, after the last step again
+    what they were there.
     Both are ``None`` unless asked for.
     """
 
