@@ -186,7 +186,7 @@ OTHER = {"w": jnp.ones(3)}
             PARAMS,
             optim.sgd().init(PARAMS),
             PARAMS,
-            "accumulate: .* AccumulateState is required, got LiveState",
+            "accumulate: .* AccumulateState is required, got the LiveState of sgd",
         ),
         (
             OTHER,

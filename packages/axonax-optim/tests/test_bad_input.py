@@ -2,12 +2,14 @@
 
 import inspect
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from axonax import optim
 
+PARAMS = {"w": jnp.ones((2, 2))}
 REQUIRED = {
     **{"init_value": 0.1, "peak_value": 0.1, "factor": 1.0, "learning_rate": 0.1, "decay": 0.5},
     **{"steps": 5, "decay_steps": 5, "stable_steps": 3, "warmup_steps": 2, "boundaries": [3]},
@@ -158,12 +160,69 @@ def test_a_state_of_another_optimizer():
     state = optim.sgd(momentum=0.9).init({"w": jnp.ones(2)})
     with pytest.raises(
         ValueError,
-        match=r"adam: this state belongs to another optimizer, .*'momentum'(.|\n)*"
+        match=r"adam: this state belongs to another optimizer: it is the LiveState of sgd .*'momentum'(.|\n)*"
         r"inner/moments/mu/w: only in the first(.|\n)*inner/trace/trace/w: only in the second",
     ):
         optim.adam().update({"w": jnp.ones(2)}, state)
-    with pytest.raises(ValueError, match=r"this state belongs to another optimizer, .*'dict'"):
+    with pytest.raises(ValueError, match=r"this state belongs to another optimizer: it is dict with"):
         optim.adam().update(jnp.ones(2), {})
+
+
+@pytest.mark.parametrize("maker", ["nadam", "adabelief", "yogi", "lamb"])
+def test_a_state_that_would_fit_is_refused_with_both_names(maker):
+    params = {"w": jnp.ones(2)}
+    adam, other = optim.adam(), getattr(optim, maker)()
+    with pytest.raises(ValueError, match=rf"^{maker}: .* it is the LiveState of adam with"):
+        other.update(params, adam.init(params), params)
+    with pytest.raises(ValueError, match=rf"^adam: .* it is the LiveState of {maker} with"):
+        jax.jit(adam.update)(params, other.init(params), params)
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "message"),
+    [
+        (lambda inner: optim.accumulate(inner, 2), "AccumulateState is required, got the LiveState of adam"),
+        (optim.skip_nonfinite, "SkipState is required, got the LiveState of adam"),
+        (lambda inner: optim.chain(inner, inner), "for 2 parts is required, got the LiveState of adam"),
+        (lambda inner: optim.groups({"**": inner}), "is required, got the LiveState of adam"),
+        (optim.lookahead, "lookahead: .* it is the LiveState of adam"),
+        (lambda inner: optim.masked(inner, "**"), "sgd: .* it is the LiveState of adam"),
+    ],
+)
+def test_the_state_of_what_is_not_wrapped(wrapper, message):
+    state = optim.adam().init(PARAMS)
+    with pytest.raises(ValueError, match=message):
+        wrapper(optim.sgd()).update(PARAMS, state, PARAMS)
+
+
+def numbers():
+    """Every live number of every factory, by what it may not be."""
+    for name, parameters in factories():
+        given = {key: REQUIRED[key] for key, each in parameters.items() if each.default is each.empty}
+        if any("Number" in str(each.annotation) for each in parameters.values()) and "inner" not in given:
+            yield name, given
+
+
+@pytest.mark.parametrize(("name", "given"), list(numbers()))
+def test_what_may_not_be_built_in_may_not_be_set(name, given):
+    made = getattr(optim, name)(**given)
+    if not hasattr(made, "init"):
+        return
+    state = made.init(PARAMS)
+    for key, value in optim.hyperparams(state).items():
+        for number in (-1.0, 1.0, 0.0, 1e30, float("inf")):
+            option = {"scale": "factor"}.get(key, key)
+            results = []
+            for act in (
+                lambda option=option, number=number: getattr(optim, name)(**{**given, option: number}),
+                lambda key=key, number=number: optim.with_hyperparams(state, **{key: number}),
+            ):
+                try:
+                    act()
+                    results.append("taken")
+                except ValueError as error:
+                    results.append(str(error).partition(" must be ")[2])
+            assert results[0] == results[1], (key, number, value)
 
 
 def test_gradients_that_do_not_fit_the_parameters():

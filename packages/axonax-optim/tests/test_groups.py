@@ -316,7 +316,7 @@ def test_what_does_not_fit_the_parameters(rules, default, message):
         ),
         (
             lambda: optim.masked(optim.sgd(), mask={"z": True}).init(PARAMS),
-            r"masked: the mask does not fit the parameters: ",
+            r"masked: the mask does not fit the parameters:\n  encoder/dense/bias: no mark",
         ),
         (
             lambda: optim.skip_nonfinite(optim.sgd()).update(PARAMS, (), PARAMS),

@@ -84,10 +84,16 @@ def both(name, overrides):
         return getattr(optim, name)(**STRUCTURE.get(name, {}), **options)
 
     live = made(none)
-    values = {RENAMED.get(option, option): value for option, value in overrides.items()}
-    return run(live, optim.with_hyperparams(live.init(PARAMS), **values)), run(
-        made(overrides), made(overrides).init(PARAMS)
-    )
+    state = live.init(PARAMS)
+    for option, value in overrides.items():
+        change = functools.partial(change_one, RENAMED.get(option, option), value)
+        state = jax.lax.cond(jnp.isnan(value), lambda state: state, change, state)
+    return run(live, state), run(made(overrides), made(overrides).init(PARAMS))
+
+
+def change_one(name, value, state):
+    """The state with one number set."""
+    return optim.with_hyperparams(state, **{name: value})
 
 
 @pytest.mark.parametrize("name", LIVE)

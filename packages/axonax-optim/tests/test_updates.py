@@ -93,7 +93,7 @@ def test_masks_by_pattern_tree_and_function():
         _, state = transformation.update(tree, state, tree)
         updates, state = transformation.update(tree, state)
         np.testing.assert_allclose([updates["kernel"][0], updates["bias"][0]], [1.5, 1.0])
-        assert state.inner.trace["bias"] is None
+        assert state.inner.trace["bias"] == optax.MaskedNode()
 
 
 def test_a_skipped_step_leaves_the_state():
@@ -202,7 +202,7 @@ def test_a_micro_batch_of_padding_counts_nothing():
         ),
         (lambda: optim.swa(-1), r"swa: start must be a whole number of at least 0, got -1"),
         (lambda: optim.ema(1.0), r"ema: decay must be in \[0, 1\), got 1"),
-        (lambda: optim.schedule_free(b1=0.0), r"schedule_free: b1 must be above 0, got 0"),
+        (lambda: optim.schedule_free(b1=0.0), r"schedule_free: b1 must be in \(0, 1\), got 0"),
         (lambda: optim.soap(frequency=0), r"soap: frequency must be a whole number of at least 1, got 0"),
         (lambda: optim.muon(ns_steps=1.5), r"muon: ns_steps must be a whole number of at least 1, got 1.5"),
     ],

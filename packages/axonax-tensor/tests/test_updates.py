@@ -1,5 +1,6 @@
 """Updates of parameters, and hyperparameters that are read and set while training."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from axonax.tensor import updates
-from axonax.tensor.updates import GroupsState, LiveState, Names
+from axonax.tensor.updates import GroupsState, LiveState, Range, Signature
 
 
 class InjectHyperparamsState(NamedTuple):
@@ -19,12 +20,15 @@ class InjectHyperparamsState(NamedTuple):
     inner_state: Any
 
 
+RANGES = {"learning_rate": Range(0, math.inf), "scale": Range(-math.inf, math.inf)}
+
+
 def live(**values):
     return LiveState(
         step=jnp.zeros((), jnp.int32),
-        numbers=jnp.stack([jnp.array(list(values.values()), jnp.float32), jnp.full(len(values), jnp.nan)]),
+        numbers=jnp.stack([jnp.array(list(values.values()), jnp.float32), jnp.zeros(len(values))]),
         inner={"moment": jnp.zeros(3)},
-        names=Names(values),
+        signature=Signature("test", tuple(values), tuple(RANGES.get(name, Range(0, 1)) for name in values)),
     )
 
 
@@ -53,6 +57,13 @@ def test_apply_updates_keeps_dtypes_and_skips_none():
     assert exact == jnp.asarray(257.5, jnp.float32).astype(jnp.bfloat16)
 
 
+def test_apply_updates_leaves_none_where_there_is_no_parameter():
+    new = updates.apply_updates({"w": jnp.ones(2), "gone": None}, {"w": jnp.ones(2), "gone": jnp.ones(3)})
+    assert new["gone"] is None
+    np.testing.assert_array_equal(new["w"], 2)
+    assert updates.apply_updates({"gone": None}, {"gone": None}) == {"gone": None}
+
+
 def test_hyperparams_are_found_wherever_they_stand():
     assert numbers(updates.hyperparams(live(learning_rate=0.1, b1=0.9))) == {"learning_rate": 0.1, "b1": 0.9}
     assert numbers(updates.hyperparams((INJECTED, {"inner": ()}))) == {"learning_rate": 0.1, "b1": 0.9}
@@ -64,9 +75,9 @@ def test_hyperparams_are_found_wherever_they_stand():
 def test_a_set_value_overrides_until_none():
     state = updates.with_hyperparams(live(learning_rate=0.1, b1=0.9), learning_rate=0.5)
     assert numbers(updates.hyperparams(state)) == {"learning_rate": 0.5, "b1": 0.9}
-    np.testing.assert_allclose(state.overrides, [0.5, np.nan])
+    assert state.is_set.tolist() == [True, False]
     ended = updates.with_hyperparams(state, learning_rate=None)
-    assert np.isnan(ended.overrides).all()
+    assert not ended.is_set.any()
     assert numbers(updates.hyperparams(ended)) == {"learning_rate": 0.5, "b1": 0.9}
 
 
@@ -144,7 +155,9 @@ def test_copies_of_a_state_are_set_one_by_one_or_all_alike():
     copies = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), live(learning_rate=0.1, b1=0.9))
     several = updates.with_hyperparams(copies, learning_rate=jnp.array([0.2, 0.3]), b1=0.5)
     np.testing.assert_allclose(several.values, [[0.2, 0.5], [0.3, 0.5]])
-    np.testing.assert_allclose(several.overrides, [[0.2, 0.5], [0.3, 0.5]])
+    assert several.is_set.all()
+    ended = updates.with_hyperparams(several, learning_rate=None)
+    assert ended.is_set.tolist() == [[False, True], [False, True]]
 
 
 @pytest.mark.parametrize(
@@ -164,6 +177,37 @@ def test_copies_of_a_state_are_set_one_by_one_or_all_alike():
 def test_values_that_are_none(state, values, message):
     with pytest.raises(ValueError, match=message):
         updates.with_hyperparams(state, **values)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "text", "good", "bad"),
+    [
+        (Range(0, math.inf), "at least 0", [0, 1e30], [-1e-30, math.inf, math.nan]),
+        (Range(0, math.inf, open=True), "above 0", [1e-30], [0, -1, math.inf, math.nan]),
+        (Range(0, 1), r"in \[0, 1\)", [0, 0.5], [1, 1 - 1e-9, -1e-30, math.nan]),
+        (Range(0, 1, open=True), r"in \(0, 1\)", [1e-30, 0.5], [0, 1, math.nan]),
+        (Range(-math.inf, math.inf), "finite", [-1e30, 0, 1e30], [math.inf, -math.inf, 1e39, math.nan]),
+    ],
+)
+def test_a_value_out_of_its_range_is_refused_when_it_is_set(allowed, text, good, bad):
+    state = live(number=0.5)
+    state = state._replace(signature=Signature("adam", ("number",), (allowed,)))
+    for value in good:
+        assert updates.with_hyperparams(state, number=value).values == np.float32(value)
+    copies = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), state)
+    for value in bad:
+        message = f"with_hyperparams: number (of adam must be {text}|must be a number or None), got "
+        with np.errstate(over="ignore"):
+            single = jnp.float32(value)
+        for given in (value, np.float64(value), single):
+            with pytest.raises(ValueError, match=message):
+                updates.with_hyperparams(state, number=given)
+            with pytest.raises(ValueError, match=message):
+                jax.jit(lambda state, given=given: updates.with_hyperparams(state, number=given))(state)
+        with pytest.raises(ValueError, match=message):
+            updates.with_hyperparams(copies, number=jnp.stack([jnp.float32(good[0]), single]))
+        traced = jax.jit(lambda value: updates.with_hyperparams(state, number=value))(single)
+        np.testing.assert_array_equal(traced.values, [single])
 
 
 class Asking(NamedTuple):
@@ -200,7 +244,7 @@ def test_states_inside_states_are_read_and_set():
 
 def test_a_state_without_numbers_has_none():
     state = live(learning_rate=0.1)
-    bare = LiveState(state.step, None, (), Names())
+    bare = LiveState(state.step, None, (), Signature("bare", (), ()))
     assert updates.hyperparams((bare, state)).keys() == {"learning_rate"}
     assert updates.with_hyperparams((bare, state), learning_rate=0.2)[0] == bare
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from axonax.optim._checks import options, whole
-from axonax.optim._dtypes import check_arrays, lift, lift_gradients, lower, widest
+from axonax.optim._dtypes import check_arrays, lift, lift_gradients, lower, narrow, widest
 from axonax.optim._rules import check_fit, check_state, extended, transformation, when
 
 PyTree = Any
@@ -49,7 +49,8 @@ def accumulate(inner: Any, steps: int) -> optax.GradientTransformationExtraArgs:
         steps: micro-batches a step.
 
     Returns:
-        an Optax transformation; sums are float32 at least.
+        an Optax transformation; sums are float32 at least. An ``inner`` of this package gets their mean as
+        it is, any other in the dtypes of the parameters, which its state was made for.
 
     Raises:
         ValueError: ``steps`` is not a whole number of at least 1, or ``inner`` no transformation; in
@@ -105,7 +106,8 @@ class _Accumulate:
             divisor = jnp.where(weight > 0, weight, 1)
             mean = jax.tree.map(lambda each: each / divisor.astype(each.dtype), (total, value))
             big = {name: each for name, each in zip(("grad", "value"), mean, strict=True) if name in extra}
-            return self.inner.update(mean[0], inner, params, **{**extra, **big})
+            gradient = narrow(mean[0], updates) if params is None else mean[0]
+            return self.inner.update(gradient, inner, params, **{**extra, **big})
 
         steps, inner = when(full & (weight > 0), run, state.inner)
         sums = AccumulateState(state.micro + 1, weight, total, value, ())

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from axonax.tensor import names
+from axonax.tensor.updates import Range
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
@@ -20,28 +21,17 @@ Schedule = Callable[[Any], Any]
 Number = float | jax.Array
 
 
-class Range(NamedTuple):
-    """The finite numbers from ``low`` (allowed) to ``high`` (not allowed)."""
-
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        if not np.isfinite(self.low):
-            return "finite"
-        return f"in [{self.low:g}, {self.high:g})" if np.isfinite(self.high) else f"at least {self.low:g}"
-
-    def holds(self, value: float) -> bool:
-        """Whether ``value`` lies in the range; NaN does not."""
-        return bool(np.isfinite(value)) and self.low <= value < self.high
-
-
 POSITIVE_OR_ZERO = Range(0.0, np.inf)
+POSITIVE = Range(0.0, np.inf, open=True)
 FINITE = Range(-np.inf, np.inf)
 SHARE = Range(0.0, 1.0)
-ALLOWED = {"scale": FINITE} | dict.fromkeys(
-    ("b1", "b2", "b3", "decay", "momentum", "adam_b1", "adam_b2"), SHARE
-)
+# What a number may be, by its name; after a point, by its owner's; all others are at least 0.
+ALLOWED = {
+    "scale": FINITE,
+    "schedule_free.b1": Range(0.0, 1.0, open=True),
+    "prodigy.estim_lr0": POSITIVE,
+    "exponential_decay.decay_rate": POSITIVE,
+} | dict.fromkeys(("b1", "b2", "b3", "decay", "momentum", "adam_b1", "adam_b2"), SHARE)
 
 
 class Kind(NamedTuple):
@@ -87,10 +77,15 @@ def number(owner: str, name: str, value: Any, allowed: Range | None = None) -> A
         raise ValueError(f"{owner}: {name} must be a scalar, got shape {np.shape(value)}")
     if isinstance(value, jax.core.Tracer):
         return value
-    allowed = allowed or ALLOWED.get(name, POSITIVE_OR_ZERO)
+    allowed = allowed or allowed_range(owner, name)
     if not allowed.holds(float(value)):
         raise ValueError(f"{owner}: {name} must be {allowed}, got {float(value):g}")
     return float(value)
+
+
+def allowed_range(owner: str, name: str) -> Range:
+    """What the number ``name`` of ``owner`` may be, when it is made and when it is set."""
+    return ALLOWED.get(f"{owner}.{name}", ALLOWED.get(name, POSITIVE_OR_ZERO))
 
 
 def number_or_schedule(owner: str, name: str, value: Any) -> Any:
@@ -127,6 +122,13 @@ def whole(owner: str, name: str, value: Any, least: int = 1) -> int:
     Raises:
         ValueError: it is not one.
     """
+    if isinstance(value, jax.core.Tracer):
+        raise ValueError(
+            f"{owner}: {name} must be a whole number that is known before tracing, got {value}: "
+            f'optax.inject_hyperparams takes it by static_args="{name}"'
+        )
+    if isinstance(value, jax.Array) and value.ndim == 0 and jnp.issubdtype(value.dtype, jnp.integer):
+        value = int(value)
     if not is_whole(value) or value < least:
         raise ValueError(f"{owner}: {name} must be a whole number of at least {least}, got {value!r}")
     return int(value)
@@ -137,6 +139,12 @@ def given(**hyperparams: Any) -> dict[str, Any]:
     return {name: value for name, value in hyperparams.items() if value is not None}
 
 
+def as_key(key: Any) -> Any:
+    """``key``, or the key that a whole number stands for."""
+    whole = isinstance(key, int) or (key.ndim == 0 and jnp.issubdtype(key.dtype, jnp.integer))
+    return jax.random.key(key) if whole else key
+
+
 def _kind(parameter: inspect.Parameter) -> Kind | None:
     """The kind of an option by its name or annotation; ``None`` where the factory checks it."""
     annotation = str(parameter.annotation)
@@ -145,20 +153,23 @@ def _kind(parameter: inspect.Parameter) -> Kind | None:
 
 
 def _is_key(value: Any) -> bool:
-    """Whether ``value`` is an integer of Python, a key, or the data of one."""
+    """Whether ``value`` is an integer of Python or JAX, a key, or the data of one."""
     if not isinstance(value, jax.Array):
         return type(value) is int
+    if value.dtype == np.uint32 and value.ndim == 1:
+        return True
     typed = jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
-    return value.ndim == 0 if typed else value.dtype == np.uint32 and value.ndim == 1
+    return value.ndim == 0 and (typed or jnp.issubdtype(value.dtype, jnp.integer))
 
 
-def _is_flag(value: Any) -> bool:
+def is_flag(value: Any) -> bool:
+    """Whether ``value`` is a bool of Python, NumPy or JAX."""
     return isinstance(value, bool) or getattr(value, "dtype", None) == np.dtype(bool)
 
 
 def _is_mask(value: Any) -> bool:
     """Whether ``value`` is a tree of bools, a function (that may give one) or ``None``."""
-    return callable(value) or all(_is_flag(leaf) for leaf in jax.tree.leaves(value))
+    return callable(value) or all(is_flag(leaf) for leaf in jax.tree.leaves(value))
 
 
 _MASK = Kind(_is_mask, "a tree of bools or a function of the parameters")

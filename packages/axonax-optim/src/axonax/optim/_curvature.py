@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -9,8 +10,10 @@ import jax.numpy as jnp
 import optax
 from optax import contrib
 
-from axonax.optim._checks import Number, Schedule, given, options, whole
+from axonax.optim._checks import Number, Schedule, as_key, given, options, whole
 from axonax.optim._live import live, named
+from axonax.optim._meshes import automatic, by_types, partitioned
+from axonax.optim._rules import is_placeholder
 
 PyTree = Any
 
@@ -194,6 +197,7 @@ def lbfgs_memory(optimizer: Any) -> int | None:
     return memory if optimizer == lbfgs(memory_size=memory) else None
 
 
+@functools.cache
 def _direction(memory_size: int, scale_init_precond: bool) -> optax.GradientTransformation:
     """``optax.scale_by_lbfgs`` whose memory is spread over devices as the parameters are, from the first."""
 
@@ -206,16 +210,17 @@ def _direction(memory_size: int, scale_init_precond: bool) -> optax.GradientTran
             jnp.zeros((), jnp.int32), zeros, zeros, memory, memory, jnp.zeros(memory_size)
         )
 
-    return optax.GradientTransformation(init, optax.scale_by_lbfgs(memory_size, scale_init_precond).update)
+    # As one operation: it divides 0 by 0 where it needs no quotient.
+    update = jax.jit(optax.scale_by_lbfgs(memory_size, scale_init_precond).update, inline=True)
+    return optax.GradientTransformation(init, update)
 
 
 def _lbfgs(*, learning_rate: Any, memory_size: int, scale_init_precond: bool, search: int) -> Any:
-    direction = _direction(memory_size, scale_init_precond)
+    direction = partitioned(functools.partial(_direction, memory_size, scale_init_precond))
     rate = optax.scale_by_learning_rate(learning_rate)
     if not search:
         return named(direction=direction, learning_rate=rate)
-    zoom = optax.scale_by_zoom_linesearch(search, initial_guess_strategy="one")
-    core = named(direction=direction, learning_rate=rate, search=zoom)
+    core = named(direction=direction, learning_rate=rate, search=_zoom(search))
 
     def update(updates: PyTree, state: PyTree, params: PyTree = None, **extra: Any) -> Any:
         missing = [name for name in ("value", "value_fn") if extra.get(name) is None]
@@ -229,9 +234,30 @@ def _lbfgs(*, learning_rate: Any, memory_size: int, scale_init_precond: bool, se
     return optax.GradientTransformationExtraArgs(core.init, update)
 
 
+def _zoom(steps: int) -> optax.GradientTransformationExtraArgs:
+    """``optax.scale_by_zoom_linesearch``, also for ``optax.tree.map_params`` and on explicit axes."""
+    known = optax.scale_by_zoom_linesearch(steps, initial_guess_strategy="one")
+
+    def init(params: PyTree) -> optax.ScaleByZoomLinesearchState:
+        if is_placeholder(params):
+            return known.init(jnp.zeros(()))._replace(grad=params)
+        return known.init(params)
+
+    def update(
+        updates: PyTree, state: PyTree, params: PyTree, *, value: Any, grad: PyTree, value_fn: Any
+    ) -> Any:
+        objective = by_types(value_fn, params)
+
+        def act(updates: PyTree, state: PyTree, params: PyTree, value: Any, grad: PyTree) -> Any:
+            return known.update(updates, state, params, value=value, grad=grad, value_fn=objective)
+
+        return automatic(act, updates, state, params, value, grad, results=(updates, state))
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
 def _sophia(*, mask: Any, key: Any, step: Any, clip_threshold: Any = None, **options: Any) -> Any:
-    start = jax.random.key(key) if isinstance(key, int) else key
-    diagonal = contrib.hutchinson_estimator_diag_hessian(start)
+    diagonal = contrib.hutchinson_estimator_diag_hessian(as_key(key))
     core = contrib.sophia(
         clip_threshold=clip_threshold, weight_decay_mask=mask, hessian_diagonal_fn=diagonal, **options
     )
@@ -251,5 +277,6 @@ def _sophia(*, mask: Any, key: Any, step: Any, clip_threshold: Any = None, **opt
     return optax.GradientTransformationExtraArgs(lambda params: counted(core.init(params), None), update)
 
 
-def _muon(*, momentum: Any, mask: Any, **options: Any) -> Any:
-    return contrib.muon(beta=momentum, weight_decay_mask=mask, **options)
+def _muon(*, momentum: Any, mask: Any, ns_steps: int, nesterov: bool, adaptive: bool, **numbers: Any) -> Any:
+    static = {"ns_steps": ns_steps, "nesterov": nesterov, "adaptive": adaptive, "weight_decay_mask": mask}
+    return partitioned(functools.partial(contrib.muon, **static), beta=momentum, **numbers)

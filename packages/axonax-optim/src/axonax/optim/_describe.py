@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from axonax.optim._dtypes import compute_dtype
 from axonax.optim._groups import DEFAULT, Groups
-from axonax.optim._rules import Method, extended, marked, only
+from axonax.optim._rules import Method, extended, only
 from axonax.optim._wrappers import Masked
 from axonax.tensor import trees
 from axonax.tensor.updates import hyperparams
@@ -78,9 +78,10 @@ def _rows(optimizer: Any, params: PyTree) -> dict[str, Row]:
         return {path: functools.reduce(Row.or_else, (rows[path] for rows in parts)) for path in parts[0]}
     numbers = _numbers(optimizer, params)
     rate, decay, mask = numbers.get("learning_rate"), numbers.get("weight_decay"), _static(rule).get("mask")
+    decaying = trees.flatten(params) if mask is None else mask.paths(params)
     return {
-        path: Row((), rate, decay if keep or decay is None else 0.0)
-        for path, keep in marked(True if mask is None else mask, params).items()
+        path: Row((), rate, decay if path in decaying or decay is None else 0.0)
+        for path in trees.flatten(params)
     }
 
 

@@ -59,13 +59,14 @@ def check_arrays(owner: str, tree: PyTree) -> None:
 def lift(tree: PyTree, params: PyTree | None = None) -> PyTree:
     """``tree`` in the compute dtypes of ``params`` (of its own leaves without ``params``).
 
-    Where ``tree`` has ``None`` for an array of ``params``, zeros stand in: no gradient.
+    Where ``tree`` has ``None`` for an array of ``params``, zeros stand in: no gradient. Without ``params``
+    they stand in for a ``jax.ShapeDtypeStruct``, so that a state can be made of shapes alone.
 
     Raises:
         ValueError: structures or shapes differ.
     """
     if params is None:
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf, compute_dtype(leaf)), tree)
+        return jax.tree.map(_lifted, tree)
 
     def one(leaf: Any, param: Any) -> Any:
         if param is None:
@@ -76,6 +77,13 @@ def lift(tree: PyTree, params: PyTree | None = None) -> PyTree:
         return jnp.zeros(jnp.shape(param), dtype) if leaf is None else jnp.asarray(leaf, dtype)
 
     return jax.tree.map(one, tree, params, is_leaf=_is_none)
+
+
+def _lifted(leaf: Any) -> jax.Array:
+    dtype = compute_dtype(leaf)
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return jnp.zeros(leaf.shape, dtype, device=leaf.sharding)
+    return jnp.asarray(leaf, dtype)
 
 
 def lift_gradients(owner: str, updates: PyTree, params: PyTree | None) -> PyTree:
@@ -101,6 +109,17 @@ def lower(steps: PyTree, gradients: PyTree, params: PyTree | None) -> PyTree:
         return None if gradient is None else jnp.asarray(step, jnp.result_type(target))
 
     return jax.tree.map(one, gradients, steps, targets, is_leaf=_is_none)
+
+
+def narrow(updates: PyTree, params: PyTree | None) -> PyTree:
+    """``updates`` in the dtypes of ``params``, if there are any; what is no floating-point array stays."""
+
+    def one(leaf: Any, param: Any) -> Any:
+        if leaf is None or compute_dtype(leaf) is None or compute_dtype(param) is None:
+            return leaf
+        return jnp.asarray(leaf, jnp.result_type(param))
+
+    return updates if params is None else jax.tree.map(one, updates, params, is_leaf=_is_none)
 
 
 def like(new: Any, old: Any) -> Any:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from optax import contrib
 
-from axonax.optim._checks import Number, Schedule, given, number, number_or_schedule, options
+from axonax.optim._checks import Number, Schedule, given, number, options
 from axonax.optim._live import live, named
 
 PyTree = Any
@@ -59,8 +59,6 @@ def prodigy(
     """
     moments = given(b1=b1, b2=b2, b3=b3, eps=eps, estim_lr_coef=estim_lr_coef, weight_decay=weight_decay)
     start = number("prodigy", "estim_lr0", estim_lr0)
-    if isinstance(start, float) and start == 0:
-        raise ValueError("prodigy: estim_lr0 must be above 0, got 0")
     hyperparams = dict(learning_rate=learning_rate, **moments)
     return live("prodigy", _prodigy, hyperparams, estim_lr0=start, safeguard_warmup=safeguard_warmup)
 
@@ -108,9 +106,6 @@ def schedule_free(
     >>> round(float(optim.evaluation_params(state, params)[0]), 3)
     0.9
     """
-    share = number_or_schedule("schedule_free", "b1", b1)
-    if isinstance(share, float) and share == 0:
-        raise ValueError("schedule_free: b1 must be above 0, got 0")
     numbers = {"learning_rate": learning_rate, "b1": b1}
     if adaptive:
         numbers |= {"b2": b2, "eps": eps}
@@ -152,7 +147,9 @@ def _prodigy_step(
     square = optax.tree.update_moment(scaled, state.exp_avg_sq, b2, 2)
     weight = (d if safeguard_warmup else rate) / estim_lr0
     total = optax.tree.add_scale(optax.tree.scale(b3, state.grad_sum), weight, scaled)
-    moved = optax.tree.vdot(gradients, optax.tree.sub(state.params0, params))
+    # A product of vectors would not do on explicit axes of a mesh.
+    way = optax.tree.sub(state.params0, params)
+    moved = optax.tree.sum(jax.tree.map(lambda leaf, part: jnp.real(jnp.conj(leaf) * part), gradients, way))
     numerator = b3 * state.numerator_weighted + d / estim_lr0 * rate * moved
     denominator = optax.tree.sum(jax.tree.map(jnp.abs, total))
     estimate = estim_lr_coef * numerator / jnp.where(denominator == 0, 1, denominator)

@@ -15,9 +15,12 @@ from axonax.optim._dtypes import check_arrays
 from axonax.optim._rules import (
     check_pattern,
     extended,
+    filled,
     is_none,
+    is_placeholder,
     only,
     selected,
+    told,
     transformation,
     within,
 )
@@ -127,6 +130,8 @@ class Groups:
 
     def init(self, params: PyTree) -> GroupsState:
         """The state of each group's optimizer, for its own parameters."""
+        if is_placeholder(params):
+            return GroupsState({label: each.init(params) for label, each in self.optimizers.items()})
         found = self.decide(params)
         return GroupsState(
             {label: each.init(only(params, _of(label, found))) for label, each in self.optimizers.items()}
@@ -136,18 +141,16 @@ class Groups:
         """The updates of all groups in one tree."""
         optimizers = self.optimizers
         if not isinstance(state, GroupsState) or set(state.groups) != set(optimizers):
-            kind = sorted(state.groups) if isinstance(state, GroupsState) else type(state).__name__
+            kind = sorted(state.groups) if isinstance(state, GroupsState) else told(state)
             raise ValueError(f"groups: a state of the groups {sorted(optimizers)} is required, got {kind}")
         found = self.assign(updates if params is None else params)
         result, following = jax.tree.map(lambda _: None, updates), {}
         for label, each in optimizers.items():
             paths = _of(label, found)
-            own = None if params is None else only(params, paths)
-            told = within(extra, params, paths)
-            steps, following[label] = each.update(only(updates, paths), state.groups[label], own, **told)
-            result = jax.tree.map(
-                lambda old, new: old if new is None else new, result, steps, is_leaf=is_none
-            )
+            mine = None if params is None else only(params, paths)
+            own = within(extra, params, paths)
+            steps, following[label] = each.update(only(updates, paths), state.groups[label], mine, **own)
+            result = filled(steps, result)
         return result, GroupsState(following)
 
     def _made(self) -> list[Any]:

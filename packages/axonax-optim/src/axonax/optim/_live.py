@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from axonax.optim._checks import number_or_schedule
+from axonax.optim._checks import allowed_range, number_or_schedule
 from axonax.optim._dtypes import (
     check_arrays,
     compute_dtype,
@@ -28,9 +28,10 @@ from axonax.optim._dtypes import (
     widening,
     widest,
 )
-from axonax.optim._rules import check_fit
+from axonax.optim._masks import Mask
+from axonax.optim._rules import check_fit, told
 from axonax.tensor import trees
-from axonax.tensor.updates import LiveState, Names
+from axonax.tensor.updates import LiveState, Signature
 
 PyTree = Any
 Factory = Callable[..., optax.GradientTransformation]
@@ -54,9 +55,12 @@ def live(
     Raises:
         ValueError: a hyperparameter is neither number nor schedule, or lies outside its range.
     """
-    checked = {key: number_or_schedule(name, key, value) for key, value in hyperparams.items()}
+    sources = tuple(number_or_schedule(name, key, value) for key, value in hyperparams.items())
+    ranges = tuple(allowed_range(name, key) for key in hyperparams)
     counted = "step" in inspect.signature(factory).parameters
-    rule = _Rule(name, factory, tuple(checked), tuple(checked.values()), tuple(static.items()), counted)
+    masks = {key: Mask(name, key, mask) for key, mask in static.items() if "mask" in key and mask is not None}
+    fixed = tuple({**static, **masks}.items())
+    rule = _Rule(Signature(name, tuple(hyperparams), ranges), factory, sources, fixed, counted)
     return optax.GradientTransformationExtraArgs(_Init(rule), _Update(rule))
 
 
@@ -102,9 +106,8 @@ def uncounted(part: optax.GradientTransformation, step: Any) -> optax.GradientTr
 class _Rule:
     """A named factory, its hyperparameters (numbers or schedules) and its static options."""
 
-    name: str
+    signature: Signature
     factory: Factory
-    names: tuple[str, ...]
     sources: tuple[Any, ...]
     # A mask or a key in it may have no hash.
     static: tuple[tuple[str, Any], ...] = field(hash=False)
@@ -115,16 +118,17 @@ class _Rule:
         if not any(map(callable, self.sources)) and all(isinstance(each, float) for each in self.sources):
             return jnp.asarray(np.array(self.sources, np.float32))
         numbers = [source(step) if callable(source) else source for source in self.sources]
-        for name, value in zip(self.names, numbers, strict=True):
+        for name, value in zip(self.signature.names, numbers, strict=True):
             if jnp.shape(value) != ():
                 raise ValueError(
-                    f"{self.name}: the schedule of {name} must return a scalar, got shape {jnp.shape(value)}"
+                    f"{self.signature.owner}: the schedule of {name} must return a scalar, "
+                    f"got shape {jnp.shape(value)}"
                 )
         return jnp.stack([jnp.asarray(value, jnp.float32) for value in numbers])
 
     def inner(self, values: jax.Array, dtype: Any, step: Any) -> optax.GradientTransformationExtraArgs:
         """The Optax transformation with these hyperparameters."""
-        scalars = {name: values[index].astype(dtype) for index, name in enumerate(self.names)}
+        scalars = {name: values[index].astype(dtype) for index, name in enumerate(self.signature.names)}
         if self.counted:
             scalars["step"] = step
         return optax.with_extra_args_support(self.factory(**scalars, **dict(self.static)))
@@ -137,15 +141,15 @@ class _Init:
     @widening
     def __call__(self, params: PyTree) -> LiveState:
         """The state for ``params``: moments of zero, no override."""
-        _refuse_integers(self.rule.name, params)
+        _refuse_integers(self.rule.signature.owner, params)
         step = jnp.zeros((), jnp.int32)
         values = self.rule.values(step)
         inner = self.rule.inner(values, widest(params), step).init(lift(params))
         return LiveState(
             step=step,
-            numbers=jnp.stack([values, jnp.full_like(values, jnp.nan)]) if self.rule.names else None,
+            numbers=jnp.stack([values, jnp.zeros_like(values)]) if self.rule.sources else None,
             inner=_apart(inner, params),
-            names=Names(self.rule.names),
+            signature=self.rule.signature,
         )
 
 
@@ -158,27 +162,28 @@ class _Update:
         self, updates: PyTree, state: LiveState, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, LiveState]:
         """The updates for these gradients, and the next state."""
-        if not isinstance(state, LiveState) or state.names != self.rule.names:
+        owner = self.rule.signature.owner
+        if not isinstance(state, LiveState) or state.signature != self.rule.signature:
             _refuse_state(self.rule, updates if params is None else params, state)
         values = self.rule.values(state.step)
         if state.numbers is not None:
-            values = jnp.where(jnp.isnan(state.overrides), values, state.overrides)
-        gradients = lift_gradients(self.rule.name, updates, params)
+            values = jnp.where(state.is_set, state.values, values)
+        gradients = lift_gradients(owner, updates, params)
         transformation = self.rule.inner(values, widest(gradients), state.step)
         wide = None if params is None else lift(params)
         try:
             steps, inner = transformation.update(gradients, state.inner, wide, **extra)
             inner = jax.tree.map(like, inner, state.inner)
         except (TypeError, ValueError):
-            _explain(self.rule.name, transformation, gradients, state)
+            _explain(owner, transformation, gradients, state)
             raise
         if _shapes((steps, inner)) != _shapes((gradients, state.inner)):
-            _explain(self.rule.name, transformation, gradients, state)
+            _explain(owner, transformation, gradients, state)
         following = LiveState(
             step=optax.safe_increment(state.step),
-            numbers=None if state.numbers is None else jnp.stack([values, state.overrides]),
+            numbers=None if state.numbers is None else jnp.stack([values, state.numbers[1]]),
             inner=inner,
-            names=state.names,
+            signature=state.signature,
         )
         return lower(steps, updates, params), following
 
@@ -211,10 +216,11 @@ def _refuse_integers(name: str, params: PyTree) -> None:
 
 def _refuse_state(rule: _Rule, tree: PyTree, state: PyTree) -> None:
     lines = trees.diff(jax.eval_shape(_Init(rule), tree), state)
+    names = list(state.signature.names) if isinstance(state, LiveState) else []
+    listed = "".join(f"\n  {line}" for line in lines)
     raise ValueError(
-        f"{rule.name}: this state belongs to another optimizer, with hyperparameters "
-        f"{getattr(state, 'names', type(state).__name__)!r}; required (first) and given (second) are:\n  "
-        + "\n  ".join(lines)
+        f"{rule.signature.owner}: this state belongs to another optimizer: it is {told(state)} with the "
+        f"hyperparameters {names}" + (f"; required (first) and given (second) are:{listed}" if lines else "")
     )
 
 

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from axonax.optim._dtypes import like
+from axonax.optim._dtypes import like, narrow
 from axonax.tensor import trees
+from axonax.tensor.updates import LiveState
 
 PyTree = Any
 
@@ -52,8 +53,14 @@ def check_state(owner: str, state: Any, kind: type) -> None:
     if not isinstance(state, kind):
         raise ValueError(
             f"{owner}: this state belongs to another optimizer: "
-            f"{kind.__name__} is required, got {type(state).__name__}"
+            f"{kind.__name__} is required, got {told(state)}"
         )
+
+
+def told(state: Any) -> str:
+    """What a state is, for errors: its type, with the optimizer whose it is where that is known."""
+    kind = type(state).__name__
+    return f"the {kind} of {state.signature.owner}" if isinstance(state, LiveState) else kind
 
 
 def check_fit(owner: str, gradients: PyTree, held: PyTree) -> None:
@@ -81,21 +88,28 @@ def extended(owner: str, inner: Any) -> optax.GradientTransformationExtraArgs:
     Raises:
         ValueError: it is no transformation.
     """
-    if isinstance(inner, optax.GradientTransformationExtraArgs):
-        return inner
     if not callable(getattr(inner, "init", None)) or not callable(getattr(inner, "update", None)):
         raise ValueError(f"{owner}: an optimizer (a pair of init and update) is required, got {inner!r}")
-    return optax.GradientTransformationExtraArgs(inner.init, _Plain(inner.update))
+    if isinstance(inner.update, _Foreign) or hasattr(inner.update, "rule"):
+        return inner
+    takes_extra = isinstance(inner, optax.GradientTransformationExtraArgs)
+    return optax.GradientTransformationExtraArgs(inner.init, _Foreign(inner.update, takes_extra))
 
 
 @dataclass(frozen=True)
-class _Plain:
-    """An update that is not told the extra arguments."""
+class _Foreign:
+    """An update that is not of this package: it sees the dtypes that its state was made for."""
 
     function: Callable[..., Any]
+    takes_extra: bool
 
     def __call__(self, updates: PyTree, state: PyTree, params: PyTree = None, **extra: Any) -> Any:
-        return self.function(updates, state, params)
+        updates = narrow(updates, params)
+        if not self.takes_extra:
+            return self.function(updates, state, params)
+        if "grad" in extra:
+            extra["grad"] = narrow(extra["grad"], params)
+        return self.function(updates, state, params, **extra)
 
 
 def when(
@@ -112,26 +126,29 @@ def when(
     shapes = jax.eval_shape(act, state)[0]
 
     def rest(state: PyTree) -> tuple[PyTree, PyTree]:
-        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes), state
+        return jax.tree.map(_zeros, shapes), state
 
     result: tuple[PyTree, PyTree] = jax.lax.cond(condition, act, rest, state)
     return result
 
 
+def _zeros(leaf: jax.ShapeDtypeStruct) -> jax.Array:
+    # On explicit axes the sharding is part of the type.
+    return jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding)
+
+
 def only(tree: PyTree, paths: Collection[str]) -> PyTree:
-    """``tree`` with ``None`` for the leaves that are not at one of ``paths``."""
+    """``tree`` with the mark of ``optax.masked`` for the leaves that are not at one of ``paths``."""
 
     def keep(keys: Any, leaf: Any) -> Any:
-        return leaf if trees.path(keys) in paths else None
+        return leaf if trees.path(keys) in paths else optax.MaskedNode()
 
     return jax.tree_util.tree_map_with_path(keep, tree, is_leaf=is_none)
 
 
-def marked(mask: Any, tree: PyTree) -> dict[str, bool]:
-    """By path, whether a mask, or a function that gives it, marks a leaf."""
-    marks = mask(tree) if callable(mask) else mask
-    full = jax.tree.map(lambda keep, part: jax.tree.map(lambda _: bool(keep), part), marks, tree)
-    return trees.flatten(full)
+def filled(steps: PyTree, updates: PyTree) -> PyTree:
+    """``steps``, with ``updates`` where they have none, for ``None`` or since the leaf is another's."""
+    return jax.tree.map(lambda old, new: old if is_absent(new) else new, updates, steps, is_leaf=is_none)
 
 
 def within(extra: Mapping[str, Any], params: PyTree, paths: Collection[str]) -> dict[str, Any]:
@@ -142,19 +159,19 @@ def within(extra: Mapping[str, Any], params: PyTree, paths: Collection[str]) -> 
         params: all parameters.
         paths: of its own leaves.
     """
-    told, whole = dict(extra), extra.get("value_fn")
+    own_extra, whole = dict(extra), extra.get("value_fn")
     if extra.get("grad") is not None:
-        told["grad"] = only(extra["grad"], paths)
+        own_extra["grad"] = only(extra["grad"], paths)
     if callable(whole) and params is not None:
 
         def value_fn(own: PyTree, *args: Any, **options: Any) -> Any:
             filled = jax.tree.map(
-                lambda each, new: each if new is None else new, params, own, is_leaf=is_none
+                lambda each, new: each if is_absent(new) else new, params, own, is_leaf=is_none
             )
             return whole(filled, *args, **options)
 
-        told["value_fn"] = value_fn
-    return told
+        own_extra["value_fn"] = value_fn
+    return own_extra
 
 
 def check_pattern(owner: str, pattern: Any) -> None:
@@ -182,6 +199,14 @@ def selected(owner: str, tree: PyTree, *patterns: trees.Pattern) -> dict[str, An
         return trees.select(tree, *patterns)
     except ValueError as error:
         raise ValueError(f"{owner}: {error}") from None
+
+
+def is_placeholder(params: PyTree) -> bool:
+    """Whether ``optax.tree.map_params`` asks which parts of a state are like the parameters.
+
+    It calls ``init`` with a node without leaves that no optimizer chose; known by its name, which is private.
+    """
+    return type(params).__name__ == "_ParamsPlaceholder"
 
 
 def is_none(leaf: Any) -> bool:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from axonax.optim._checks import Number, Schedule, number, options
+from axonax.optim._checks import Number, Schedule, as_key, number, options
 from axonax.optim._clips import stateless_of
 from axonax.optim._live import live, uncounted
 from axonax.optim._norms import over, tree_norms
@@ -337,4 +337,4 @@ def _negative(*, learning_rate: Any) -> Any:
 
 def noise(*, eta: Any, gamma: Any, key: Any, step: Any) -> Any:
     """``optax.add_noise``, with ``step`` for its count."""
-    return uncounted(optax.add_noise(eta, gamma, jax.random.key(key) if isinstance(key, int) else key), step)
+    return uncounted(optax.add_noise(eta, gamma, as_key(key)), step)

@@ -122,13 +122,10 @@ def exponential_decay(
     >>> [round(float(schedule(step)), 3) for step in (0, 9, 10, 25)]
     [0.1, 0.1, 0.05, 0.025]
     """
-    rate = number("exponential_decay", "decay_rate", decay_rate)
-    if rate == 0:
-        raise ValueError("exponential_decay: decay_rate must be above 0, got 0")
     schedule: Schedule = optax.exponential_decay(
         number("exponential_decay", "init_value", init_value),
         whole("exponential_decay", "transition_steps", transition_steps),
-        rate,
+        number("exponential_decay", "decay_rate", decay_rate),
         whole("exponential_decay", "transition_begin", transition_begin, least=0),
         staircase,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +13,8 @@ import optax
 from axonax.optim._checks import Number, Schedule, given, options, whole
 from axonax.optim._dtypes import like
 from axonax.optim._live import descend, live
+from axonax.optim._meshes import partitioned
+from axonax.optim._rules import is_placeholder
 
 PyTree = Any
 
@@ -86,9 +90,12 @@ def soap(
     return live("soap", _soap, dict(learning_rate=learning_rate, **moments), mask=mask, **static)
 
 
-def _soap(*, learning_rate: Any, weight_decay: Any, mask: Any, **options: Any) -> Any:
+def _soap(
+    *, learning_rate: Any, weight_decay: Any, mask: Any, frequency: int, max_size: int, **moments: Any
+) -> Any:
+    rotated = functools.partial(_scale_by_soap, frequency=frequency, max_size=max_size)
     decay = optax.add_decayed_weights(weight_decay, mask)
-    return descend(learning_rate, moments=_scale_by_soap(**options), decay=decay)
+    return descend(learning_rate, moments=partitioned(rotated, **moments), decay=decay)
 
 
 def _scale_by_soap(
@@ -98,7 +105,12 @@ def _scale_by_soap(
 
     def init(params: PyTree) -> SoapState:
         zeros = jax.tree.map(jnp.zeros_like, params)
-        sides = jax.tree.map(lambda leaf: _sides(leaf, max_size), params)
+        # Sides are no copies of the parameters, which is what optax.tree.map_params asks for.
+        sides = (
+            jnp.zeros(())
+            if is_placeholder(params)
+            else jax.tree.map(lambda leaf: _sides(leaf, max_size), params)
+        )
         return SoapState(jnp.zeros((), jnp.int32), zeros, zeros, sides)
 
     def begin(gradients: PyTree, sides: PyTree, nu: PyTree) -> tuple[PyTree, PyTree]:
@@ -132,8 +144,7 @@ def _scale_by_soap(
 def _sides(leaf: Any, max_size: int) -> dict[str, Side]:
     if leaf.ndim < 2:
         return {}
-    rows, columns = _matrix(leaf).shape
-    sizes = {"left": rows, "right": columns}
+    sizes = {"left": math.prod(leaf.shape[:-1]), "right": leaf.shape[-1]}
     return {
         name: Side(jnp.zeros((size, size), leaf.dtype), jnp.eye(size, dtype=leaf.dtype))
         for name, size in sizes.items()

@@ -12,14 +12,16 @@ import optax
 
 from axonax.optim._checks import options
 from axonax.optim._dtypes import check_arrays, lift, lift_gradients, like, lower
+from axonax.optim._masks import Mask
 from axonax.optim._rules import (
     check_pattern,
     check_state,
     extended,
-    is_none,
-    marked,
+    filled,
+    is_placeholder,
     only,
     selected,
+    told,
     transformation,
     when,
     within,
@@ -49,7 +51,8 @@ def chain(*parts: Any) -> optax.GradientTransformationExtraArgs:
     """Transformations one after the other.
 
     As ``optax.chain``, with two differences: half precision is lifted to float32 once and lowered at the end,
-    not between the parts; and chains of equal parts are equal.
+    not between the parts; and chains of equal parts are equal. The state of a part keeps its dtypes; it may
+    change its structure, as that of ``optax.monitor`` does.
 
     Args:
         *parts: Optax transformations, of `axonax.optim` or not.
@@ -81,7 +84,8 @@ def masked(inner: Any, *patterns: trees.Pattern, mask: Any = None) -> optax.Grad
     Args:
         inner: an Optax transformation.
         *patterns: which leaves, by path (see `axonax.tensor.trees`).
-        mask: instead of patterns: a tree of bools like the parameters, or a function of them that gives one.
+        mask: instead of patterns: a tree of bools like the parameters or less deep, or a function of them
+            that gives one; by path, shape and dtype, not by values.
 
     Returns:
         an Optax transformation.
@@ -102,7 +106,8 @@ def masked(inner: Any, *patterns: trees.Pattern, mask: Any = None) -> optax.Grad
         )
     for pattern in patterns:
         check_pattern("masked", pattern)
-    return transformation(Masked(extended("masked", inner), patterns, mask))
+    marks = None if mask is None else Mask("masked", "mask", mask)
+    return transformation(Masked(extended("masked", inner), patterns, marks))
 
 
 @options
@@ -160,15 +165,23 @@ class _Chain:
         return tuple(part.init(lift(params)) for part in self.parts)
 
     def update(self, updates: PyTree, state: PyTree, params: PyTree = None, **extra: Any) -> Any:
-        if not isinstance(state, tuple) or len(state) != len(self.parts):
-            shown = f"{len(state)} states" if isinstance(state, tuple) else type(state).__name__
+        if type(state) is not tuple or len(state) != len(self.parts):
+            shown = f"{len(state)} states" if type(state) is tuple else told(state)
             raise ValueError(f"chain: a state for {len(self.parts)} parts is required, got {shown}")
         steps, wide = lift_gradients("chain", updates, params), None if params is None else lift(params)
         following = []
         for part, old in zip(self.parts, state, strict=True):
             steps, new = part.update(steps, old, wide, **extra)
-            following.append(jax.tree.map(like, new, jax.tree.map(jnp.asarray, old)))
+            following.append(_typed(new, old))
         return lower(steps, updates, params), tuple(following)
+
+
+def _typed(new: PyTree, old: PyTree) -> PyTree:
+    """``new`` in the dtypes of ``old``; as it is where a transformation gives its state another structure."""
+    structures: list[Any] = [jax.tree.structure(new), jax.tree.structure(old)]
+    if structures[0] != structures[1]:
+        return new
+    return jax.tree.map(like, new, jax.tree.map(jnp.asarray, old))
 
 
 @dataclass(frozen=True)
@@ -177,31 +190,26 @@ class Masked:
 
     inner: Any
     patterns: tuple[trees.Pattern, ...]
-    mask: Any
+    mask: Mask | None
 
     def paths(self, tree: PyTree) -> frozenset[str]:
         """The paths of the leaves that are transformed."""
-        if self.patterns:
-            return frozenset(selected("masked", tree, *self.patterns))
-        try:
-            marks = marked(self.mask, tree)
-        except ValueError as error:
-            raise ValueError(f"masked: the mask does not fit the parameters: {error}") from None
-        return frozenset(path for path, keep in marks.items() if keep)
+        if self.mask is not None:
+            return self.mask.paths(tree)
+        return frozenset(selected("masked", tree, *self.patterns))
 
     def init(self, params: PyTree) -> PyTree:
         """The state of the wrapped transformation, for its own leaves."""
+        if is_placeholder(params):
+            return self.inner.init(params)
         return self.inner.init(only(params, self.paths(params)))
 
     def update(self, updates: PyTree, state: PyTree, params: PyTree = None, **extra: Any) -> Any:
         paths = self.paths(updates if params is None else params)
         mine = None if params is None else only(params, paths)
-        told = within(extra, params, paths)
-        steps, state = self.inner.update(only(updates, paths), state, mine, **told)
-        # A leaf that is not transformed is None in steps.
-        return jax.tree.map(
-            lambda old, new: old if new is None else new, updates, steps, is_leaf=is_none
-        ), state
+        own = within(extra, params, paths)
+        steps, state = self.inner.update(only(updates, paths), state, mine, **own)
+        return filled(steps, updates), state
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from axonax.tensor import names, trees
 from axonax.tensor.precision import promoted
@@ -14,25 +15,53 @@ from axonax.tensor.precision import promoted
 PyTree = Any
 
 
-@jax.tree_util.register_static
-class Names(tuple[str, ...]):
-    """Names that stand in a state without a leaf: part of its structure."""
+class Range(NamedTuple):
+    """The finite numbers from ``low`` to below ``high``; without ``low`` itself where it is ``open``."""
 
-    __slots__ = ()
+    low: float
+    high: float
+    open: bool = False
+
+    def __str__(self) -> str:
+        if not math.isfinite(self.low):
+            return "finite"
+        if math.isfinite(self.high):
+            return f"in {'(' if self.open else '['}{self.low:g}, {self.high:g})"
+        return f"{'above' if self.open else 'at least'} {self.low:g}"
+
+    def holds(self, values: Any) -> bool:
+        """Whether all ``values`` lie in the range; NaN does not."""
+        values = np.asarray(values)
+        above = values > self.low if self.open else values >= self.low
+        return bool(np.all(np.isfinite(values) & above & (values < self.high)))
+
+
+@jax.tree_util.register_static
+class Signature(NamedTuple):
+    """Whose state it is, and what its hyperparameters are called and may be.
+
+    Part of the structure of a state, without a leaf; a tuple, since it is compared in every call of a
+    compiled step.
+    """
+
+    owner: str
+    names: tuple[str, ...]
+    ranges: tuple[Range, ...]
 
 
 class LiveState(NamedTuple):
     """The state of an optimizer whose hyperparameters can be read and set, under ``jit`` too.
 
-    ``numbers`` is float32 of shape ``(2, len(names))``, in the order of ``names``: the values in force and
-    the overrides; ``None`` where there are no names. One leaf whatever their number, and a NamedTuple, keep a
-    small step cheap. An override of NaN means none: the optimizer's own number or schedule is in force.
+    ``numbers`` is float32 of shape ``(2, len(names))``, in the order of the names in the signature: the
+    values in force, and 1 where a value was set, 0 where the optimizer's own number or schedule rules;
+    ``None`` where there are no names. One leaf whatever their number, and a NamedTuple, keep a small step
+    cheap.
     """
 
     step: jax.Array
     numbers: Any
     inner: PyTree
-    names: Names
+    signature: Signature
 
     @property
     def values(self) -> Any:
@@ -40,9 +69,9 @@ class LiveState(NamedTuple):
         return self.numbers[..., 0, :]
 
     @property
-    def overrides(self) -> Any:
-        """The hyperparameters that were set, NaN where none was, of shape ``(len(names),)``."""
-        return self.numbers[..., 1, :]
+    def is_set(self) -> Any:
+        """Which hyperparameters were set, of shape ``(len(names),)``: the others follow the optimizer."""
+        return self.numbers[..., 1, :] > 0
 
 
 class GroupsState(NamedTuple):
@@ -55,7 +84,7 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
     """``params + updates``, leaf by leaf, in the dtype of ``params``.
 
     Args:
-        params: any pytree of arrays.
+        params: any pytree of arrays; a leaf may be ``None`` (it stays ``None``).
         updates: a pytree of the same structure and shapes; a leaf may be ``None`` (no change).
 
     Returns:
@@ -66,7 +95,7 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
     """
 
     def add(update: Any, param: Any) -> Any:
-        if update is None:
+        if update is None or param is None:
             return param
         param = jnp.asarray(param)
         wide = promoted(param.dtype, jnp.asarray(update).dtype)
@@ -101,7 +130,8 @@ def hyperparams(opt_state: PyTree) -> dict[str, Any]:
 def with_hyperparams(opt_state: PyTree, /, **values: Any) -> PyTree:
     """The state with hyperparameters set; a set value overrides a schedule until it is set to ``None``.
 
-    Works under ``jit``, ``vmap`` and ``scan``, and never recompiles a step: shapes and dtypes stay.
+    Works under ``jit``, ``vmap`` and ``scan``, and never recompiles a step: shapes and dtypes stay. A value
+    must lie in the range that the optimizer allows; a traced one has no value to look at and is not checked.
 
     Args:
         opt_state: as for `hyperparams`.
@@ -110,7 +140,7 @@ def with_hyperparams(opt_state: PyTree, /, **values: Any) -> PyTree:
 
     Raises:
         ValueError: no transform in ``opt_state`` has the name (the text lists near matches); a value is no
-            number, is NaN, or has more axes than the state has copies.
+            number, lies outside its range, or has more axes than the state has copies.
     """
     known = hyperparams(opt_state)
     everywhere = {name for value in known.values() if isinstance(value, dict) for name in value}
@@ -271,7 +301,7 @@ def _nodes(opt_state: PyTree) -> list[Any]:
 
 def _read(node: Any) -> dict[str, Any]:
     if isinstance(node, LiveState):
-        return {name: node.numbers[..., 0, index] for index, name in enumerate(node.names)}
+        return {name: node.numbers[..., 0, index] for index, name in enumerate(node.signature.names)}
     return dict(node.hyperparams)
 
 
@@ -286,11 +316,14 @@ def _write(node: Any, chosen: dict[str, Any], values: dict[str, Any], seen: dict
         return node._replace(hyperparams={**node.hyperparams, **numbers})
     numbers = node.numbers
     for name, value in chosen.items():
-        index = node.names.index(name)
-        # Of a number that is not set any more, the value in force stays until the next step.
-        rows = slice(1, 2) if value is None else slice(0, 2)
-        wanted = jnp.nan if value is None else _number(name, value, numbers[..., 0, index])[..., None]
-        numbers = numbers.at[..., rows, index].set(wanted)
+        index = node.signature.names.index(name)
+        if value is None:
+            # The value in force stays until the next step.
+            numbers = numbers.at[..., 1, index].set(0)
+            continue
+        number = _number(name, value, numbers[..., 0, index])
+        _check_range(node.signature, index, value)
+        numbers = numbers.at[..., index].set(jnp.stack([number, jnp.ones_like(number)], axis=-1))
     return node._replace(numbers=numbers, inner=_set(node.inner, values, seen))
 
 
@@ -298,7 +331,9 @@ def _number(name: str, value: Any, old: Any) -> Any:
     """``value`` as an array like ``old``."""
     old = jnp.asarray(old)
     try:
-        array = jnp.asarray(value, old.dtype)
+        # A number that is too large becomes infinite, and is refused for that.
+        with np.errstate(over="ignore"):
+            array = jnp.asarray(value, old.dtype)
     except (TypeError, ValueError):
         raise ValueError(f"with_hyperparams: {name} must be a number or None, got {value!r}") from None
     if isinstance(value, float) and math.isnan(value):
@@ -306,3 +341,18 @@ def _number(name: str, value: Any, old: Any) -> Any:
     if array.shape not in ((), old.shape):
         raise ValueError(f"with_hyperparams: {name} must have shape {old.shape}, got {array.shape}")
     return jnp.broadcast_to(array, old.shape)
+
+
+def _check_range(signature: Signature, index: int, value: Any) -> None:
+    allowed = signature.ranges[index]
+    if isinstance(value, jax.core.Tracer):
+        return
+    # As the state holds it: what is below 1 may be 1 there.
+    with np.errstate(over="ignore"):
+        held = np.ravel(value).astype(np.float32)
+    wrong = [each for each in held if not allowed.holds(each)]
+    if wrong:
+        raise ValueError(
+            f"with_hyperparams: {signature.names[index]} of {signature.owner} must be {allowed}, "
+            f"got {wrong[0]:g}"
+        )
