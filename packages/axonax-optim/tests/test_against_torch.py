@@ -93,7 +93,7 @@ def committed():
         return dict(held)
 
 
-def steps(case, dtype):
+def steps(case, dtype, quick):
     """The parameters after each step."""
     make, options = {**CASES, **OTHERWISE}[case]
     optimizer = make(**options)
@@ -105,32 +105,33 @@ def steps(case, dtype):
         return (params, state), jnp.ravel(params)
 
     shape = (2, -1) if case.split()[0] in MATRICES else (-1,)
-    start = jnp.asarray(committed()["start"], dtype).reshape(shape)
-    shifts = jnp.asarray(committed()["shifts"], dtype).reshape(-1, *start.shape)
-    return jax.jit(lambda: jax.lax.scan(step, (start, optimizer.init(start)), shifts)[1])()
+    start = committed()["start"].astype(dtype).reshape(shape)
+    shifts = committed()["shifts"].astype(dtype).reshape(-1, *start.shape)
+    run = quick(lambda start, shifts: jax.lax.scan(step, (start, optimizer.init(start)), shifts)[1])
+    return np.asarray(run(start, shifts))
 
 
-def compare(case, dtype, tolerance):
-    got, expected = steps(case, dtype), committed()[f"{case}|{dtype}"]
+def compare(case, dtype, tolerance, quick):
+    got, expected = steps(case, dtype, quick), committed()[f"{case}|{dtype}"]
     assert got.dtype == expected.dtype == dtype
     np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_float64(case):
+def test_float64(case, quick):
     with jax.enable_x64(True):
-        compare(case, "float64", 1e-12)
+        compare(case, "float64", 1e-12, quick)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_float32(case):
-    compare(case, "float32", 1e-5)
+def test_float32(case, quick):
+    compare(case, "float32", 1e-5, quick)
 
 
 @pytest.mark.parametrize("case", OTHERWISE)
-def test_defined_otherwise(case):
+def test_defined_otherwise(case, quick):
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
-        compare(case, "float32", 1e-4)
+        compare(case, "float32", 1e-4, quick)
 
 
 def test_every_committed_case_is_run():

@@ -137,7 +137,7 @@ def build(name, run):
     return getattr(optim, name)(falling(run.rate, run), **options)
 
 
-def solve(name, problem, run):
+def solve(name, problem, run, quick):
     """The parameters to evaluate after the steps of a run."""
     optimizer = build(name, run)
 
@@ -154,7 +154,7 @@ def solve(name, problem, run):
         (params, state), _ = jax.lax.scan(step, (params, state), length=run.steps)
         return optim.evaluation_params(state, params)
 
-    return jax.jit(all_steps)(problem.start)
+    return jax.device_get(quick(all_steps)(problem.start))
 
 
 @functools.cache
@@ -163,11 +163,11 @@ def problems():
     return quadratic(), rosenbrock(), logistic()
 
 
-def converges(name, which):
+def converges(name, which, quick):
     run = RUNS[name][which]
     with jax.enable_x64(True):
         problem = problems()[which]
-        found = solve(name, problem, run)
+        found = solve(name, problem, run, quick)
     assert jax.tree.structure(found) == jax.tree.structure(problem.minimum)
     for got, best in zip(jax.tree.leaves(found), jax.tree.leaves(problem.minimum), strict=True):
         assert got.dtype == np.float64
@@ -175,21 +175,21 @@ def converges(name, which):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_quadratic(name):
-    converges(name, 0)
+def test_quadratic(name, quick):
+    converges(name, 0, quick)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_rosenbrock(name):
-    converges(name, 1)
+def test_rosenbrock(name, quick):
+    converges(name, 1, quick)
 
 
 # Its programs take longest to compile.
 @pytest.mark.parametrize(
     "name", [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
 )
-def test_logistic_regression(name):
-    converges(name, 2)
+def test_logistic_regression(name, quick):
+    converges(name, 2, quick)
 
 
 def test_every_optimizer_runs_and_says_why_where_it_ends_farther():

@@ -15,9 +15,8 @@ from axonax import optim
 
 SETTINGS = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
 NAMES = sorted(SETTINGS["project"]["entry-points"]["axonax.optimizers"])
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 PARAMS = {"kernel": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "bias": jnp.array([0.5, -1.0])}
-RATES = jnp.array([0.1, 0.2, 0.05], jnp.float32)
+RATES = np.array([0.1, 0.2, 0.05], np.float32)
 
 
 def loss(params):
@@ -45,12 +44,11 @@ def three_steps(step, carry):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_compile_for_many_rates_at_once(name):
+def test_one_compile_for_many_rates_at_once(name, quick):
     """Each of the mapped steps depends on its own rate alone, and what is set compiles nothing."""
     optimizer = getattr(optim, name)()
-    begin = jax.vmap(lambda rate: start(optimizer, rate))
-    # The loops of its search run long where they are not optimized.
-    step = jax.jit(jax.vmap(stepper(optimizer)), compiler_options={} if name == "lbfgs" else QUICK)
+    begin = quick(jax.vmap(lambda rate: start(optimizer, rate)))
+    step = quick(jax.vmap(stepper(optimizer)))
     params, state = three_steps(step, begin(RATES))
     mirrored, _ = three_steps(step, begin(RATES[::-1]))
     again, _ = step(params, optim.with_hyperparams(state, learning_rate=None))
@@ -71,14 +69,14 @@ def test_no_array_of_parameters_and_state_is_held_twice(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_mapped_steps_are_those_of_each_rate_alone(name):
+def test_mapped_steps_are_those_of_each_rate_alone(name, quick):
     """In float64: some divide small differences of gradients by roots of their squares."""
     with jax.enable_x64(True):
-        params = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), PARAMS)
+        params = jax.tree.map(np.float64, PARAMS)
         optimizer = getattr(optim, name)()
         begin = functools.partial(start, optimizer, params=params)
-        together, _ = three_steps(jax.jit(jax.vmap(stepper(optimizer))), jax.vmap(begin)(RATES))
-        step = jax.jit(stepper(optimizer))
+        together, _ = three_steps(quick(jax.vmap(stepper(optimizer))), quick(jax.vmap(begin))(RATES))
+        begin, step = quick(begin), quick(stepper(optimizer))
         for index, rate in enumerate(RATES):
             alone, _ = three_steps(step, begin(rate))
             for one, other in zip(*map(jax.tree.leaves, (together, alone)), strict=True):

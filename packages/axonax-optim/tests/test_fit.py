@@ -18,6 +18,16 @@ COVARIANCE = np.diag(SIGMA**2) + 0.002 * np.exp(-np.abs(X[:, None] - X[None, :])
 START = {"rate": 1.0, "size": np.ones(2)}
 
 
+@pytest.fixture
+def fit(quick):
+    """`optim.fit` within one program that compiles fast."""
+
+    def run(f, xdata, ydata, p0, **options):
+        return quick(lambda xdata, ydata: optim.fit(f, xdata, ydata, p0, **options))(xdata, ydata)
+
+    return run
+
+
 def decay(x, params):
     return params["size"][0] * jnp.exp(-params["rate"] * x) + params["size"][1]
 
@@ -38,9 +48,9 @@ def scipy_decay(x, rate, size, offset):
         ("lbfgs", None, False),
     ],
 )
-def test_agrees_with_scipy(method, sigma, absolute):
+def test_agrees_with_scipy(method, sigma, absolute, fit):
     with jax.enable_x64(True):
-        ours = optim.fit(decay, X, Y, START, sigma=sigma, absolute_sigma=absolute, method=method)
+        ours = fit(decay, X, Y, START, sigma=sigma, absolute_sigma=absolute, method=method)
         assert ours.converged
     theirs, covariance = scipy.optimize.curve_fit(
         scipy_decay, X, Y, np.ones(3), sigma=sigma, absolute_sigma=absolute, xtol=1e-14, ftol=1e-14
@@ -53,8 +63,8 @@ def test_agrees_with_scipy(method, sigma, absolute):
     np.testing.assert_allclose(ours.residual, Y - scipy_decay(X, *theirs), atol=1e-6)
 
 
-def test_float32_is_as_near_as_it_can_be():
-    ours = optim.fit(decay, X, Y, START, sigma=SIGMA)
+def test_float32_is_as_near_as_it_can_be(fit):
+    ours = fit(decay, X, Y, START, sigma=SIGMA)
     assert ours.converged
     assert ours.params["size"].dtype == jnp.float32
     theirs, covariance = scipy.optimize.curve_fit(scipy_decay, X, Y, np.ones(3), sigma=SIGMA)
@@ -62,10 +72,10 @@ def test_float32_is_as_near_as_it_can_be():
     np.testing.assert_allclose(ours.covariance, covariance, rtol=1e-3)
 
 
-def test_bounds_agree_with_scipy():
+def test_bounds_agree_with_scipy(fit):
     bounds = ({"rate": 0.0, "size": np.zeros(2)}, {"rate": 1.1, "size": np.inf})
     with jax.enable_x64(True):
-        ours = optim.fit(decay, X, Y, START, bounds=bounds)
+        ours = fit(decay, X, Y, START, bounds=bounds)
     theirs, covariance = scipy.optimize.curve_fit(
         scipy_decay, X, Y, np.ones(3), bounds=([0, 0, 0], [1.1, np.inf, np.inf]), xtol=1e-14, ftol=1e-14
     )
@@ -74,12 +84,12 @@ def test_bounds_agree_with_scipy():
     np.testing.assert_allclose(ours.covariance, covariance, rtol=1e-5)
 
 
-def test_what_the_data_do_not_determine_has_an_infinite_error():
+def test_what_the_data_do_not_determine_has_an_infinite_error(fit):
     def line(x, params):
         return params[0] * x[0] + params[1] * x[1]
 
     def errors(rows, columns, absolute):
-        found = optim.fit(line, columns, Y[:rows], jnp.ones(2), sigma=0.1, absolute_sigma=absolute)
+        found = fit(line, columns, Y[:rows], jnp.ones(2), sigma=0.1, absolute_sigma=absolute)
         assert found.converged
         return found.covariance
 
@@ -89,13 +99,13 @@ def test_what_the_data_do_not_determine_has_an_infinite_error():
     assert bool(jnp.all(jnp.isinf(errors(1, (X[1:2], np.ones(1)), True))))
 
 
-def test_where_it_started_does_not_end_it():
+def test_where_it_started_does_not_end_it(fit):
     """From afar, where the gradient is 1e12, SciPy finds nothing: we must not claim to."""
     far = {"rate": -3.0, "size": np.array([1.0, 0.0])}
     with jax.enable_x64(True):
-        lost = optim.fit(decay, X, Y, far)
+        lost = fit(decay, X, Y, far)
         assert not lost.converged
-        near = optim.fit(decay, X, Y, {"rate": 10.0, "size": np.array([100.0, -50.0])})
+        near = fit(decay, X, Y, {"rate": 10.0, "size": np.array([100.0, -50.0])})
         assert near.converged
     np.testing.assert_allclose(near.params["rate"], 1.2473, atol=1e-3)
 
@@ -128,9 +138,9 @@ def test_rounding_of_half_precision_is_no_gradient(dtype):
 
 @pytest.mark.parametrize("x64", [False, True])
 @pytest.mark.parametrize("unit", [1.0, 1e-10])
-def test_an_exact_fit_with_a_zero_and_units_of_any_size(x64, unit):
+def test_an_exact_fit_with_a_zero_and_units_of_any_size(x64, unit, fit):
     with jax.enable_x64(x64):
-        found = optim.fit(lambda x, p: p[0] / unit * x + p[1], X, 2 * X, np.array([unit, 1.0]))
+        found = fit(lambda x, p: p[0] / unit * x + p[1], X, 2 * X, np.array([unit, 1.0]))
     assert found.converged
     assert int(found.result.evaluations) < 10
     np.testing.assert_allclose(
@@ -141,15 +151,15 @@ def test_an_exact_fit_with_a_zero_and_units_of_any_size(x64, unit):
     )
 
 
-def test_errors_of_small_numbers_do_not_underflow():
-    small = optim.fit(lambda x, p: p[0] * 1e10 * x + p[1], X, 1e-13 * Y, np.array([1e-22, 1e-12]))
-    plain = optim.fit(lambda x, p: p[0] * x + p[1], X, Y, np.array([1.0, 1.0]))
+def test_errors_of_small_numbers_do_not_underflow(fit):
+    small = fit(lambda x, p: p[0] * 1e10 * x + p[1], X, 1e-13 * Y, np.array([1e-22, 1e-12]))
+    plain = fit(lambda x, p: p[0] * x + p[1], X, Y, np.array([1.0, 1.0]))
     ratio = plain.standard_errors[0] / small.standard_errors[0]
     np.testing.assert_allclose(ratio / 1e23, 1.0, rtol=1e-3)
     np.testing.assert_allclose(plain.result.value, jnp.sum(plain.residual**2) / 2, rtol=1e-5)
 
 
-def test_many_data_sets_under_vmap_and_one_compile():
+def test_many_data_sets_under_vmap_and_one_compile(quick):
     traces = []
 
     def line(x, params):
@@ -157,9 +167,8 @@ def test_many_data_sets_under_vmap_and_one_compile():
         return params[0] * x + params[1]
 
     slopes = jnp.array([1.0, 2.0, 3.0])
-    found = jax.vmap(lambda slope: optim.fit(line, jnp.asarray(X, float), slope * X + 0.5, jnp.zeros(2)))(
-        slopes
-    )
+    together = jax.vmap(lambda slope: optim.fit(line, jnp.asarray(X, float), slope * X + 0.5, jnp.zeros(2)))
+    found = quick(together)(slopes)
     np.testing.assert_allclose(found.params[:, 0], slopes, rtol=1e-4)
     assert found.converged.tolist() == [True] * 3
     for turn in range(3):
@@ -168,11 +177,13 @@ def test_many_data_sets_under_vmap_and_one_compile():
     assert len(traces) <= 4  # two a call: the check of its shape and the residual, no program
 
 
-def test_parameters_follow_the_data():
+def test_parameters_follow_the_data(quick):
     def slope(y):
         return optim.fit(lambda x, p: p * x, jnp.arange(1.0, 4.0), y, 1.0).params
 
-    np.testing.assert_allclose(jax.grad(slope)(jnp.array([1.0, 2.5, 2.0])), np.arange(1, 4) / 14, rtol=1e-5)
+    np.testing.assert_allclose(
+        quick(jax.grad(slope))(jnp.array([1.0, 2.5, 2.0])), np.arange(1, 4) / 14, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -217,22 +228,22 @@ def test_an_unknown_method():
         optim.fit(lambda x, p: p * x, jnp.ones(3), jnp.ones(3), 1.0, method="levenberg")
 
 
-def test_printed():
+def test_printed(fit):
     x = jnp.arange(5.0)
-    found = optim.fit(lambda x, p: p["a"] * x + p["b"], x, 2 * x + 0.1 * x**2, {"a": 1.0, "b": jnp.zeros(1)})
+    found = fit(lambda x, p: p["a"] * x + p["b"], x, 2 * x + 0.1 * x**2, {"a": 1.0, "b": jnp.zeros(1)})
     a, b, reason, numbers = str(found).splitlines()
     # The last digits are rounding, which hangs on the machine.
     assert re.fullmatch(r"a: 2\.\d+ ± 0\.0\d+", a)
     assert re.fullmatch(r"b: \[-0\.\d+\] ± \[0\.1\d+\]", b)
     assert reason == found.reason
     assert re.fullmatch(r"value 0\.0\d+, gradient norm \S+, \d+ steps, \d+ evaluations", numbers)
-    one = optim.fit(lambda x, p: p * x, x, 2 * x, 1.0)
+    one = fit(lambda x, p: p * x, x, 2 * x, 1.0)
     assert re.match(r"parameter: \S+ ± ", str(one))
     assert str(jax.eval_shape(lambda: found)).startswith("Fit(")
 
 
-def test_many_results_printed():
-    many = jax.vmap(lambda x0: optim.minimize(lambda x: jnp.sum(x**2), x0, "bfgs"))(jnp.ones((3, 2)))
+def test_many_results_printed(quick):
+    many = quick(jax.vmap(lambda x0: optim.minimize(lambda x: jnp.sum(x**2), x0, "bfgs")))(jnp.ones((3, 2)))
     assert str(many) == "3 x converged: the gradient norm is within its tolerance"
     shown = []
     jax.jit(lambda result: shown.append(str(result)))(many)

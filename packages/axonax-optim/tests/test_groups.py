@@ -82,11 +82,11 @@ def test_the_first_match_wins():
     ],
     ids=["tuple", "list", "NamedTuple", "dataclass", "dtypes", "root"],
 )
-def test_any_container(params, pattern, taken):
+def test_any_container(params, pattern, taken, quick):
     optimizer = optim.groups({pattern: optim.sgd(1.0)}, default=optim.frozen())
     if params == 3.0:
         optimizer = optim.groups({pattern: optim.sgd(1.0)})
-    updates, _ = jax.jit(lambda tree: optimizer.update(tree, optimizer.init(tree), tree))(params)
+    updates, _ = quick(lambda tree: optimizer.update(tree, optimizer.init(tree), tree))(params)
     assert jax.tree.structure(updates) == jax.tree.structure(params)
     assert [path for path, leaf in trees.flatten(updates).items() if np.any(leaf)] == taken
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), jnp.float32), params)
@@ -100,11 +100,11 @@ def test_nothing_to_optimize():
     assert optim.describe(optimizer, {}) == "Parameter  Shape  Group  Learning rate  Decay"
 
 
-def test_each_group_does_what_its_optimizer_does_alone():
+def test_each_group_does_what_its_optimizer_does_alone(quick):
     optimizer = optim.groups({"encoder/**": optax.adam(0.1)}, default=optim.adamw(0.2, weight_decay=0.5))
     parts = {"encoder": optax.adam(0.1), "head": optax.adamw(0.2, weight_decay=0.5, eps_root=1e-15)}
 
-    @jax.jit
+    @quick
     def compare(gradients):
         state, alone = optimizer.init(PARAMS), {name: part.init(PARAMS[name]) for name, part in parts.items()}
         pairs = []
@@ -127,10 +127,10 @@ def test_frozen_keeps_nothing():
     assert trees.nbytes(optim.frozen().init(PARAMS)) == 0
 
 
-def test_layout_and_structure_stay():
+def test_layout_and_structure_stay(quick):
     optimizer = optim.groups({"**/bias": optim.sgd(0.1, momentum=0.9)}, default=optim.adam())
     state = optimizer.init(PARAMS)
-    updates, following = jax.jit(optimizer.update)(PARAMS, state, PARAMS)
+    updates, following = quick(optimizer.update)(PARAMS, state, PARAMS)
     assert jax.tree.structure(following) == jax.tree.structure(state)
     assert jax.tree.structure(updates) == jax.tree.structure(PARAMS)
     paths = list(trees.flatten(state))
@@ -150,11 +150,11 @@ def test_hyperparameters_by_group():
     np.testing.assert_allclose([updates["head"]["bias"][0], updates["head"]["kernel"][0, 0]], -2.0, rtol=1e-5)
 
 
-def test_setting_never_recompiles():
+def test_setting_never_recompiles(quick):
     optimizer = optim.groups({"**/bias": optim.sgd(0.1)}, default=optim.adam(0.2))
     traces = []
 
-    @jax.jit
+    @quick
     def step(state):
         traces.append(None)
         return optimizer.update(PARAMS, state, PARAMS)[1]
@@ -178,11 +178,11 @@ def firsts(tree):
     return [float(leaf.ravel()[0]) for leaf in jax.tree.leaves(tree)]
 
 
-def test_groups_inside_a_chain_and_groups_inside_groups():
+def test_groups_inside_a_chain_and_groups_inside_groups(quick):
     inner = optim.groups({"**/kernel": optim.sgd(1.0)}, default=optim.sgd(2.0))
     outer = optim.chain(optim.clip(0.5), optim.groups({"head/**": inner}, default=optim.frozen()))
-    state = jax.jit(outer.init)(PARAMS)
-    updates, _ = jax.jit(outer.update)(PARAMS, state, PARAMS)
+    state = quick(outer.init)(PARAMS)
+    updates, _ = quick(outer.update)(PARAMS, state, PARAMS)
     assert firsts(updates) == [0.0, 0.0, -1.0, -0.5]
     assert labels(outer) == {
         "encoder/dense/bias": "default",
@@ -198,12 +198,12 @@ def test_groups_inside_a_chain_and_groups_inside_groups():
     }
 
 
-def test_averages_of_a_group_are_evaluated():
+def test_averages_of_a_group_are_evaluated(quick):
     averaged = optim.accumulate(optim.chain(optim.sgd(1.0), optim.ema(0.75)), 2)
     rules = {"head/bias": averaged, "head/**": optim.lookahead(optim.sgd(1.0), every=1)}
     optimizer = optim.groups(rules, default=optim.frozen())
 
-    @jax.jit
+    @quick
     def two_steps(params):
         state = optimizer.init(params)
         for _ in range(2):
@@ -225,7 +225,7 @@ def test_averages_of_a_group_are_evaluated():
     ],
     ids=["sam", "sam_masked", "sophia", "lbfgs"],
 )
-def test_an_objective_within_a_group_is_one_of_its_parameters(wrap, inner):
+def test_an_objective_within_a_group_is_one_of_its_parameters(wrap, inner, quick):
     made = {
         "groups": lambda: optim.groups({"a": inner}, default=optim.frozen()),
         "masked": lambda: optim.masked(inner, "a"),
@@ -235,7 +235,7 @@ def test_an_objective_within_a_group_is_one_of_its_parameters(wrap, inner):
     def loss(params):
         return jnp.sum(params["b"] * params["a"] ** 2)
 
-    @functools.partial(jax.jit, static_argnums=(0, 2))
+    @functools.partial(quick, static_argnums=(0, 2))
     def step(optimizer, params, loss):
         value, grad = jax.value_and_grad(loss)(params)
         told = {"value": value, "grad": grad, "value_fn": loss}

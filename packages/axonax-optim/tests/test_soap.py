@@ -48,19 +48,25 @@ def reference(path, *, b1, b2, b3, eps, weight_decay, mask=True, frequency=10, m
     return moved
 
 
-def run(optimizer, path, start=0.0):
-    params = jnp.full(path[0].shape, start, jnp.asarray(path[0]).dtype)
-    state, moved = optimizer.init(params), []
-    step = jax.jit(optimizer.update)
-    for gradient in path:
-        updates, state = step(jnp.asarray(gradient), state, params)
-        params = optim.apply_updates(params, updates)
-        moved.append(np.asarray(updates))
-    return moved
+@pytest.fixture
+def run(quick):
+    """The updates along a path of gradients, from one program."""
+
+    def walk(optimizer, path, start=0.0):
+        def step(carry, gradient):
+            params, state = carry
+            updates, state = optimizer.update(gradient, state, params)
+            return (optim.apply_updates(params, updates), state), updates
+
+        params = np.full(path[0].shape, start, path[0].dtype)
+        every = quick(lambda params, path: jax.lax.scan(step, (params, optimizer.init(params)), path)[1])
+        return np.asarray(every(params, np.stack(path)))
+
+    return walk
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_algorithm_step_by_step(case):
+def test_the_algorithm_step_by_step(case, run):
     shape, options = CASES[case]
     path = gradients(13, shape)
     with jax.enable_x64(True):
@@ -74,7 +80,7 @@ def test_every_option_is_compared():
     assert set(inspect.signature(optim.soap).parameters) == given | {"learning_rate"}
 
 
-def test_float32_follows_float64():
+def test_float32_follows_float64(run):
     """Nothing of the size of rounding decides over a step."""
     path = np.array(gradients(12, (6, 6)))
     narrow = run(optim.soap(1.0, weight_decay=0.0), path.astype(np.float32))
@@ -83,7 +89,7 @@ def test_float32_follows_float64():
     np.testing.assert_allclose(narrow, wide, atol=0.01)
 
 
-def test_rotated_gradients_give_rotated_steps():
+def test_rotated_gradients_give_rotated_steps(run):
     path = gradients(6, (2, 2))
     rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(2, 2)))[0]
     with jax.enable_x64(True):
@@ -97,16 +103,16 @@ def test_rotated_gradients_give_rotated_steps():
     ("shape", "rotates"), [((4,), []), ((), []), ((3, 2), ["left", "right"]), ((2, 2, 3), ["left", "right"])]
 )
 def test_which_sides_rotate(shape, rotates):
-    state = optim.soap().init(jnp.ones(shape))
+    state = jax.eval_shape(optim.soap().init, jnp.ones(shape))
     assert sorted(state.inner["moments"].sides) == rotates
 
 
 def test_long_sides_do_not_rotate():
-    state = optim.soap(max_size=3).init(jnp.ones((4, 3)))
+    state = jax.eval_shape(optim.soap(max_size=3).init, jnp.ones((4, 3)))
     assert sorted(state.inner["moments"].sides) == ["right"]
 
 
-def test_vectors_get_adam():
+def test_vectors_get_adam(run):
     path = gradients(5, (4,))
     with jax.enable_x64(True):
         ours = run(optim.soap(0.5, b1=0.75, b2=0.875, eps=0.125, weight_decay=0.0), path)
@@ -114,6 +120,6 @@ def test_vectors_get_adam():
     np.testing.assert_allclose(ours, adam, rtol=1e-12)
 
 
-def test_zero_gradients_move_nothing():
+def test_zero_gradients_move_nothing(run):
     moved = run(optim.soap(0.5), [np.zeros((3, 2), np.float32)] * 12)
     np.testing.assert_array_equal(moved, np.zeros((12, 3, 2)))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from axonax import optim
@@ -14,6 +15,10 @@ NAMES = sorted(SETTINGS["project"]["entry-points"]["axonax.optimizers"])
 BFLOAT16 = {"kernel": jnp.ones((2, 3), jnp.bfloat16), "bias": jnp.ones(3, jnp.bfloat16)}
 FLOAT32 = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), BFLOAT16)
 TREES = {"bfloat16": BFLOAT16, "float32": FLOAT32, "mixed": BFLOAT16 | {"bias": FLOAT32["bias"]}}
+# Both types at once; each alone by night.
+TREE = pytest.mark.parametrize(
+    "tree", ["mixed", *(pytest.param(each, marks=pytest.mark.slow) for each in ("bfloat16", "float32"))]
+)
 
 
 def loss(params):
@@ -29,33 +34,36 @@ def stepped(optimizer, params):
     return params, optim.evaluation_params(state, params)
 
 
+@TREE
 @pytest.mark.parametrize("name", NAMES)
-def test_an_optimizer_steps_as_under_standard_promotion(name):
-    optimizer = getattr(optim, name)()
-    for params in TREES.values():
-        expected = jax.eval_shape(lambda params: stepped(optimizer, params), params)
-        with jax.numpy_dtype_promotion("strict"):
-            got = jax.eval_shape(lambda params: stepped(optimizer, params), params)
-        assert got == expected
+def test_an_optimizer_steps_as_under_standard_promotion(name, tree):
+    optimizer, params = getattr(optim, name)(), TREES[tree]
+    expected = jax.eval_shape(lambda params: stepped(optimizer, params), params)
+    with jax.numpy_dtype_promotion("strict"):
+        got = jax.eval_shape(lambda params: stepped(optimizer, params), params)
+    assert got == expected
 
 
 def residual(params):
     return jnp.concatenate([leaf.astype(jnp.float32).ravel() for leaf in jax.tree.leaves(params)]) - 3
 
 
+@TREE
 @pytest.mark.parametrize("method", [*NAMES, "bfgs", "nonlinear_cg", "gauss_newton", "levenberg_marquardt"])
-def test_a_method_minimizes_as_under_standard_promotion(method):
+def test_a_method_minimizes_as_under_standard_promotion(method, tree):
     objective = residual if method in ("gauss_newton", "levenberg_marquardt") else loss
-    for params in TREES.values():
-        expected = jax.eval_shape(lambda x0: optim.minimize(objective, x0, method), params)
-        with jax.numpy_dtype_promotion("strict"):
-            got = jax.eval_shape(lambda x0: optim.minimize(objective, x0, method), params)
-        assert jax.tree.leaves(got) == jax.tree.leaves(expected)
+    expected = jax.eval_shape(lambda x0: optim.minimize(objective, x0, method), TREES[tree])
+    with jax.numpy_dtype_promotion("strict"):
+        got = jax.eval_shape(lambda x0: optim.minimize(objective, x0, method), TREES[tree])
+    assert jax.tree.leaves(got) == jax.tree.leaves(expected)
 
 
 @pytest.mark.parametrize("dtype", ["int32", "bfloat16", "float32"])
-def test_a_fit_takes_data_of_any_dtype(dtype):
-    x, y = jnp.arange(5.0), jnp.arange(5).astype(dtype)
+def test_a_fit_takes_data_of_any_dtype(dtype, quick):
+    def fit(x, y):
+        return optim.fit(lambda x, p: p["slope"] * x, x, y, {"slope": 2.0}, sigma=2, bounds=(0, None))
+
+    x = np.arange(5)
     with jax.numpy_dtype_promotion("strict"):
-        found = optim.fit(lambda x, p: p["slope"] * x, x, y, {"slope": 2.0}, sigma=2, bounds=(0, None))
+        found = quick(fit)(x.astype(np.float32), x.astype(dtype))
     assert found.params["slope"] == 1
