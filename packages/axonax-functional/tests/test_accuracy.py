@@ -65,7 +65,7 @@ OPTIONS = {
 def test_options(name):
     options, y_true, y_pred, expected = OPTIONS[name]
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
-    np.testing.assert_allclose(metrics.accuracy(**options)(y_true, y_pred), expected, rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(metrics.accuracy(**options))(y_true, y_pred), expected, rtol=1e-6)
 
 
 def test_ties_go_to_the_first_and_nan_is_wrong():

@@ -19,8 +19,8 @@ CATEGORICAL = losses.categorical_cross_entropy
 @pytest.mark.parametrize(("label", "logit", "slope"), [(0, 1e4, 1), (1, -1e4, -1)])
 def test_binary_with_huge_wrong_logits_is_linear(dtype, label, logit, slope):
     y_true, y_pred = jnp.array([label]), jnp.array([logit], dtype)
-    value, gradient = jax.value_and_grad(
-        lambda x: BINARY(y_true, x, from_logits=True).astype(jnp.float32).sum()
+    value, gradient = jax.jit(
+        jax.value_and_grad(lambda x: BINARY(y_true, x, from_logits=True).astype(jnp.float32).sum())
     )(y_pred)
     assert value == abs(y_pred[0].astype(jnp.float32))
     assert gradient.tolist() == [slope]
@@ -33,7 +33,7 @@ def test_binary_with_certain_right_logits_is_zero(dtype, label, logit):
     def loss(x):
         return BINARY(jnp.array([label]), x, from_logits=True, reduction="sum")
 
-    value, gradient = jax.value_and_grad(loss)(jnp.array([logit], dtype))
+    value, gradient = jax.jit(jax.value_and_grad(loss))(jnp.array([logit], dtype))
     assert (value, gradient.tolist()) == (0, [0])
 
 
@@ -49,7 +49,7 @@ def test_binary_of_certain_probabilities_is_finite(dtype, label, probability):
     def loss(p):
         return BINARY(jnp.array([label]), p, reduction="sum")
 
-    value, gradient = jax.value_and_grad(loss)(jnp.array([probability], dtype))
+    value, gradient = jax.jit(jax.value_and_grad(loss))(jnp.array([probability], dtype))
     eps = float(jnp.finfo(dtype).eps)
     right = label == probability
     np.testing.assert_allclose(value, -np.log1p(-eps) if right else -np.log(eps), rtol=1e-5)
@@ -67,9 +67,9 @@ def test_a_masked_class_leaves_the_value_of_the_others(dtype, target, smoothing)
     def loss(x, y):
         return CATEGORICAL(y, x, from_logits=True, label_smoothing=smoothing, reduction="sum")
 
-    value, gradient = jax.value_and_grad(loss)(logits, jnp.array([target]))
+    value, gradient = jax.jit(jax.value_and_grad(loss))(logits, jnp.array([target]))
     short = target if isinstance(target, int) else target[:2]
-    expected, slope = jax.value_and_grad(loss)(logits[:, :2], jnp.array([short]))
+    expected, slope = jax.jit(jax.value_and_grad(loss))(logits[:, :2], jnp.array([short]))
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     assert gradient[0, 2] == 0
     np.testing.assert_allclose(
@@ -82,7 +82,7 @@ def test_a_masked_class_that_is_the_label_is_infinite_with_a_finite_gradient():
     def loss(x):
         return CATEGORICAL(jnp.array([2]), x, from_logits=True).sum()
 
-    value, gradient = jax.value_and_grad(loss)(jnp.array([[0.5, 2.0, -jnp.inf]]))
+    value, gradient = jax.jit(jax.value_and_grad(loss))(jnp.array([[0.5, 2.0, -jnp.inf]]))
     assert value == jnp.inf
     assert jnp.isfinite(gradient).all()
 
@@ -132,7 +132,7 @@ def test_all_labels_ignored_is_zero_with_gradient_zero(from_logits):
     def loss(x):
         return CATEGORICAL(jnp.full(2, -100), x, ignore_index=-100, reduction="mean", from_logits=from_logits)
 
-    value, gradient = jax.value_and_grad(loss)(jnp.array([[0.0, 1.0], [jnp.nan, jnp.inf]]))
+    value, gradient = jax.jit(jax.value_and_grad(loss))(jnp.array([[0.0, 1.0], [jnp.nan, jnp.inf]]))
     assert value == 0
     assert (gradient == 0).all()
 
@@ -144,7 +144,7 @@ def test_a_confidently_wrong_softmax_still_learns(dtype):
     def loss(x):
         return CATEGORICAL(jnp.array([1]), jax.nn.softmax(x), reduction="sum")
 
-    gradient = jax.grad(loss)(jnp.array([[9.0, 0.0]], dtype))
+    gradient = jax.jit(jax.grad(loss))(jnp.array([[9.0, 0.0]], dtype))
     np.testing.assert_allclose(gradient.astype(jnp.float32), [[1.0, -1.0]], rtol=2e-2)
 
 
@@ -154,7 +154,7 @@ def test_a_probability_of_zero_is_finite(dtype):
     def loss(p):
         return CATEGORICAL(jnp.array([1]), p, reduction="sum")
 
-    value, gradient = jax.value_and_grad(loss)(jnp.array([[1.0, 0.0]], dtype))
+    value, gradient = jax.jit(jax.value_and_grad(loss))(jnp.array([[1.0, 0.0]], dtype))
     tiny = float(jnp.finfo(dtype).tiny)
     np.testing.assert_allclose(value, -np.log(tiny), rtol=1e-6)
     np.testing.assert_allclose(gradient.astype(jnp.float32), [[0, -min(1 / tiny, 2.0**100)]], rtol=1e-2)
@@ -168,7 +168,7 @@ def test_weights_do_not_break_the_gradient_of_a_softmax_that_underflows():
             jnp.array([1, 1, 1]), jax.nn.softmax(x), class_weights=[1.0, 50.0], reduction="sum"
         )
 
-    assert jnp.isfinite(jax.grad(loss)(logits)).all()
+    assert jnp.isfinite(jax.jit(jax.grad(loss))(logits)).all()
 
 
 SHAPES = {

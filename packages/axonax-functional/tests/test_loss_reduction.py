@@ -1,5 +1,7 @@
 """Weights, masks and reductions mean the same for every loss: repeated and deleted examples."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,10 +28,12 @@ CASES = {
 
 
 def call(name, rows=slice(None), predictions=PREDICTIONS, **options):
+    """One program a call: the losses themselves are run operation by operation by other tests."""
     loss, targets, extra = CASES[name]
+    loss = jax.jit(functools.partial(loss, **extra), static_argnames="reduction")
     if name == "binary_vector":
-        return loss(targets[rows, 0], predictions[rows, 0], **extra, **options)
-    return loss(targets[rows], predictions[rows], **extra, **options)
+        return loss(targets[rows, 0], predictions[rows, 0], **options)
+    return loss(targets[rows], predictions[rows], **options)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -46,12 +50,12 @@ def test_weight_k_is_k_copies(name, reduction):
 def test_a_mask_is_deletion_in_value_and_gradient(name, reduction):
     kept = np.array([True, False, True, True, False])
     broken = np.where(kept[:, None], PREDICTIONS, np.nan)
-    value, gradient = jax.value_and_grad(
-        lambda x: call(name, predictions=x, where=kept, reduction=reduction).sum()
+    value, gradient = jax.jit(
+        jax.value_and_grad(lambda x: call(name, predictions=x, where=kept, reduction=reduction).sum())
     )(broken)
-    expected, slope = jax.value_and_grad(lambda x: call(name, kept, predictions=x, reduction=reduction))(
-        PREDICTIONS
-    )
+    expected, slope = jax.jit(
+        jax.value_and_grad(lambda x: call(name, kept, predictions=x, reduction=reduction))
+    )(PREDICTIONS)
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     np.testing.assert_allclose(gradient, slope, rtol=1e-5, atol=1e-7)
 
@@ -61,9 +65,9 @@ def test_a_mask_is_deletion_in_value_and_gradient(name, reduction):
     "empty", [{"where": np.zeros(5, bool)}, {"weights": np.zeros(5)}], ids=["where", "weights"]
 )
 def test_nothing_left_is_zero_with_gradient_zero(name, empty):
-    value, gradient = jax.value_and_grad(lambda x: call(name, predictions=x, reduction="mean", **empty))(
-        PREDICTIONS
-    )
+    value, gradient = jax.jit(
+        jax.value_and_grad(lambda x: call(name, predictions=x, reduction="mean", **empty))
+    )(PREDICTIONS)
     assert value == 0
     assert (gradient == 0).all()
     assert (call(name, **empty) == 0).all()
@@ -101,7 +105,7 @@ def test_a_smaller_last_batch_counts_by_its_rows():
 
 def test_weights_are_differentiable():
     weights = jnp.array([1.0, 0.0, 2.0, 1.0, 1.0])
-    gradient = jax.grad(lambda w: call("categorical", weights=w, reduction="sum"))(weights)
+    gradient = jax.jit(jax.grad(lambda w: call("categorical", weights=w, reduction="sum")))(weights)
     np.testing.assert_allclose(gradient, call("categorical"), rtol=1e-6)
 
 

@@ -15,12 +15,21 @@ REAL = np.float32([1, 2, 4])
 def test_a_collection_shares_statistics():
     parts = {"p": metrics.precision(), "r": metrics.recall(average="none"), "iou": metrics.iou()}
     shared = metrics.collection({**parts, "kappa": metrics.cohen_kappa()})
-    state = shared.update(shared.init(Y, SCORES), Y, SCORES)
+    state = jax.jit(lambda: shared.update(shared.init(Y, SCORES), Y, SCORES))()
     assert len(state) == 2
-    values = shared.compute(shared.merge(state, state))
-    assert list(values) == ["p", "r", "iou", "kappa"]
-    for name, part in parts.items():
-        np.testing.assert_array_equal(values[name], part(Y, SCORES))
+    names = []
+
+    @jax.jit
+    def computed(state):
+        values = shared.compute(shared.merge(state, state))
+        names.extend(values)
+        return values
+
+    values = computed(state)
+    assert names == ["p", "r", "iou", "kappa"]
+    alone = jax.jit(lambda: {name: part(Y, SCORES) for name, part in parts.items()})()
+    for name, value in alone.items():
+        np.testing.assert_array_equal(values[name], value)
     other = metrics.collection({"p": metrics.precision(), "q": metrics.precision(ignore_index=1)})
     assert len(other.init(Y, SCORES)) == 2
     errors = {"mse": metrics.mean_squared_error(), "rmse": metrics.root_mean_squared_error()}
@@ -36,10 +45,16 @@ def test_a_collection_merges_where_all_do():
 def test_per_class_is_the_metric_on_each_class():
     by_class = metrics.per_class(metrics.accuracy())
     value = jax.jit(by_class)(Y, SCORES)
-    expected = [metrics.accuracy()(Y[each == Y], SCORES[each == Y]) for each in range(3)]
+    alone = jax.jit(metrics.accuracy())
+    expected = [alone(Y[each == Y], SCORES[each == Y]) for each in range(3)]
     np.testing.assert_allclose(value, expected)
-    merged = by_class.merge(*(by_class.update(by_class.init(Y, SCORES), Y, SCORES) for _ in range(2)))
-    np.testing.assert_allclose(by_class.compute(merged), expected)
+
+    @jax.jit
+    def twice():
+        states = [by_class.update(by_class.init(Y, SCORES), Y, SCORES) for _ in range(2)]
+        return by_class.compute(by_class.merge(*states))
+
+    np.testing.assert_allclose(twice(), expected)
     binary = metrics.per_class(metrics.mean())(np.array([0, 1, 1]), np.float32([1, 2, 4]))
     assert binary.tolist() == [1.0, 3.0]
     with pytest.raises(ValueError, match="classes must be at least 1, got 0"):
@@ -49,7 +64,9 @@ def test_per_class_is_the_metric_on_each_class():
 def test_arithmetic_on_metrics():
     p, r = metrics.precision(average="none"), metrics.recall(average="none")
     harmonic = 2 * p * r / (p + r + 1e-9)
-    np.testing.assert_allclose(harmonic(Y, SCORES), metrics.f1_score(average="none")(Y, SCORES), rtol=1e-6)
+    whole = metrics.f1_score(average="none")
+    got, expected = jax.jit(lambda: (harmonic(Y, SCORES), whole(Y, SCORES)))()
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
 def test_a_function_gives_its_name():
@@ -157,10 +174,12 @@ def test_constants_have_no_variation():
 
 def test_parts_of_a_mesh_are_merged():
     metric = metrics.collection({"f1": metrics.f1_score(), "auc": metrics.roc_auc(capacity=16)})
-    parts = jax.vmap(lambda y, p: metric.update(metric.init(y, p), y, p))(
-        Y.reshape(2, 3), SCORES.reshape(2, 3, 3)
-    )
+    each = jax.jit(jax.vmap(lambda y, p: metric.update(metric.init(y, p), y, p)))
+    parts = each(Y.reshape(2, 3), SCORES.reshape(2, 3, 3))
     one, two = (jax.tree.map(lambda leaf, part=part: leaf[part], parts) for part in (0, 1))
-    joined, whole = metric.compute(metric.merge(one, two)), metric(Y, SCORES)
+    joined, whole = (
+        jax.jit(lambda *two: metric.compute(metric.merge(*two)))(one, two),
+        jax.jit(metric)(Y, SCORES),
+    )
     for name, value in whole.items():
         np.testing.assert_allclose(joined[name], value, rtol=1e-6)

@@ -33,7 +33,7 @@ def step(cache, x):
 
 @functools.cache
 def whole(window):
-    return layers.dot_product_attention(*projected(X), causal=True, window=window)
+    return jax.jit(lambda x: layers.dot_product_attention(*projected(x), causal=True, window=window))(X)
 
 
 def empty(capacity, ring=False, **options):

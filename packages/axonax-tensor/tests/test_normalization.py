@@ -1,5 +1,7 @@
 """Batch and layer normalization against float64 NumPy."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,9 +33,8 @@ def test_batch_norm_in_training(shape, axis):
     x = 3 * draw(*shape) + 5
     channels = shape[axis]
     mean, var, scale, offset = draw(channels), draw(channels) ** 2, draw(channels), draw(channels)
-    y, new_mean, new_var = layers.batch_norm(
-        x, mean, var, scale, offset, train=True, momentum=0.9, eps=1e-3, axis=axis
-    )
+    train = functools.partial(layers.batch_norm, train=True, momentum=0.9, eps=1e-3, axis=axis)
+    y, new_mean, new_var = jax.jit(train)(x, mean, var, scale, offset)
     axes = tuple(each for each in range(x.ndim) if each != axis % x.ndim)
     expected = normalized(x, axes, 1e-3) * on(scale, x.ndim, axis) + on(offset, x.ndim, axis)
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
@@ -44,7 +45,7 @@ def test_batch_norm_in_training(shape, axis):
 
 def test_batch_norm_in_inference_uses_the_running_statistics():
     x, mean, var, scale = draw(5, 3), draw(3), draw(3) ** 2, draw(3)
-    y, same_mean, same_var = layers.batch_norm(x, mean, var, scale)
+    y, same_mean, same_var = jax.jit(layers.batch_norm)(x, mean, var, scale)
     np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-5) * scale, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(same_mean, mean)
     np.testing.assert_array_equal(same_var, var)
@@ -114,7 +115,7 @@ def test_layer_norm(axis):
     scale, offset = draw(*sizes), draw(*sizes)
     full = tuple(n if i in {each % 3 for each in axes} else 1 for i, n in enumerate(x.shape))
     expected = normalized(x, axes, 1e-3) * scale.reshape(full) + offset.reshape(full)
-    y = layers.layer_norm(x, scale, offset, axis=axis, eps=1e-3)
+    y = jax.jit(functools.partial(layers.layer_norm, axis=axis, eps=1e-3))(x, scale, offset)
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -126,16 +127,18 @@ def test_layer_norm_gradients():
 @pytest.mark.parametrize("size", [10, 1000])
 def test_data_far_from_zero(size):
     x = (1e4 + RNG.normal(size=(4, size))).astype(np.float32)
-    np.testing.assert_allclose(layers.layer_norm(x, eps=0.0), normalized(x, 1, 0.0), atol=1e-4)
-    y, _, var = layers.batch_norm(x.T, jnp.zeros(4), jnp.zeros(4), train=True, momentum=0.0, eps=0.0)
+    got = jax.jit(functools.partial(layers.layer_norm, eps=0.0))(x)
+    np.testing.assert_allclose(got, normalized(x, 1, 0.0), atol=1e-4)
+    train = functools.partial(layers.batch_norm, train=True, momentum=0.0, eps=0.0)
+    y, _, var = jax.jit(train)(x.T, jnp.zeros(4), jnp.zeros(4))
     np.testing.assert_allclose(y, normalized(x, 1, 0.0).T, atol=1e-4)
     np.testing.assert_allclose(var, x.astype(np.float64).var(1), rtol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_half_precision_computes_in_float32(dtype):
-    x = jnp.asarray(200 + draw(8, 64), dtype)
-    y = layers.layer_norm(x)
+    x = np.asarray(200 + draw(8, 64), dtype)
+    y = jax.jit(layers.layer_norm)(x)
     assert y.dtype == dtype
     expected = normalized(x, 1)
     np.testing.assert_allclose(

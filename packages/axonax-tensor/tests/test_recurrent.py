@@ -97,8 +97,9 @@ def test_a_layer_is_its_cell_unrolled(mode, reverse):
     x = random.normal(size=X.shape).astype(np.float32)
     mask = jnp.array([[True, False, True], [False, True, True]])
     cell = functools.partial(layers.lstm_cell, params=params)
-    found, last = layers.unroll(cell, (STATE, STATE), x, mask=mask, reverse=reverse, mode=mode)
-    expected, end = layers.lstm(x, params, mask=mask, reverse=reverse)
+    unrolled = functools.partial(layers.unroll, mask=mask, reverse=reverse, mode=mode)
+    found, last = jax.jit(lambda x: unrolled(cell, (STATE, STATE), x))(x)
+    expected, end = jax.jit(lambda x: layers.lstm(x, params, mask=mask, reverse=reverse))(x)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
     jax.tree.map(lambda one, two: np.testing.assert_allclose(one, two, rtol=1e-6, atol=1e-7), last, end)
 
@@ -130,7 +131,8 @@ def test_long_sequences_make_again_what_short_ones_keep(layer, monkeypatch):
     params = GRU if layer is layers.gru else PARAMS
 
     def slopes():
-        return jax.value_and_grad(lambda params, x: jnp.sum(layer(x, params)[0] ** 2), (0, 1))(params, X)
+        loss = lambda params, x: jnp.sum(layer(x, params)[0] ** 2)  # noqa: E731
+        return jax.jit(jax.value_and_grad(loss, (0, 1)))(params, X)
 
     kept = slopes()
     monkeypatch.setattr("axonax.tensor.layers._recurrence._MANY", 0)
