@@ -14,15 +14,41 @@ import pytest
 from axonax import tensor
 
 PARTS = ("tensor", "functional", "graph", "optim", "loop")
-LOADED = "import json, sys; print(json.dumps(sorted(sys.modules)))"
+PLUGINS = "from axonax.tensor import plugins"
+STATEMENTS = (
+    *(f"import axonax.{part}" for part in PARTS),
+    f"import axonax.loop; {PLUGINS}",
+    f"{PLUGINS}; plugins.resolve('metric', 'accuracy')",
+)
+# JAX, which all of them load, is loaded once: each statement runs in a fork of its own.
+PROGRAM = """
+import json, os, sys, warnings
+import jax
+for statement in sys.argv[1:]:
+    child = os.fork()
+    if not child:
+        warnings.simplefilter("error")
+        exec(statement)
+        print(json.dumps(sorted(sys.modules)), flush=True)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        sys.exit(f"this failed: {statement}")
+"""
 
 
 @functools.cache
+def loaded(*statements: str) -> dict[str, set[str]]:
+    """The modules that an interpreter with JAX holds after each of the statements."""
+    command = [sys.executable, "-c", PROGRAM, *statements]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    return {each: set(json.loads(line)) for each, line in zip(statements, lines, strict=True)}
+
+
 def loaded_by(statement: str) -> set[str]:
-    """The modules that a fresh interpreter holds after ``statement``."""
-    command = [sys.executable, "-W", "error", "-c", f"{statement}\n{LOADED}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return set(json.loads(done.stdout))
+    """The modules that an interpreter with JAX holds after ``statement``."""
+    return loaded(*(STATEMENTS if statement in STATEMENTS else (statement,)))[statement]
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -46,17 +72,15 @@ def test_importing_a_part_imports_no_field_of_another(part):
 
 
 def test_a_name_of_a_sibling_loads_its_owner_only_when_asked():
-    assert "axonax.functional" not in loaded_by("import axonax.loop; from axonax.tensor import plugins")
-    assert "axonax.functional" in loaded_by(
-        "from axonax.tensor import plugins; plugins.resolve('metric', 'accuracy')"
-    )
+    assert "axonax.functional" not in loaded_by(f"import axonax.loop; {PLUGINS}")
+    assert "axonax.functional" in loaded_by(f"{PLUGINS}; plugins.resolve('metric', 'accuracy')")
 
 
 def test_one_import_of_tensor_gives_all_of_its_parts():
     modules = Path(importlib.util.find_spec("axonax.tensor").origin).parent.glob("[!_]*")
     parts = {path.stem for path in modules if path.suffix in ("", ".py")}
     assert {"activations", "layers", "files"} <= parts
-    loaded = loaded_by("from axonax import tensor")
+    loaded = loaded_by("import axonax.tensor")
     assert parts == {name.removeprefix("axonax.tensor.") for name in loaded if _is_part(name)}
     for part in parts:
         assert getattr(tensor, part) is importlib.import_module(f"axonax.tensor.{part}")

@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[1]
 SHOW = """
 import json
 from importlib.metadata import entry_points, version
-import axonax.tensor
+from importlib.util import find_spec
 print(json.dumps({
-    "file": axonax.tensor.__file__,
+    "file": find_spec("axonax.tensor").origin,
     "version": version("axonax-optim"),
     "meta": version("axonax"),
     "optimizers": sorted({each.name for each in entry_points(group="axonax.optimizers")}),

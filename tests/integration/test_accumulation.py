@@ -44,6 +44,8 @@ def trainer(optimizer):
     return loop.trainer(model, lambda y_true, y_pred: (y_true - y_pred) ** 2, optimizer)
 
 
+# What wraps is told of weights and ends, which the tests of the optimizers check by day for each of them.
+BY_DAY = ("alone", "groups")
 WRAPPERS = {
     "alone": lambda inner: inner,
     "skip_nonfinite": optim.skip_nonfinite,
@@ -69,7 +71,9 @@ def whole():
     return values(trainer(optimizer()).validate(cut((27,))).run(cut(BIG), epochs=3))
 
 
-@pytest.mark.parametrize("name", WRAPPERS)
+@pytest.mark.parametrize(
+    "name", [name if name in BY_DAY else pytest.param(name, marks=pytest.mark.slow) for name in WRAPPERS]
+)
 def test_unequal_micro_batches_with_a_tail_equal_big_batches(name, whole):
     made = trainer(WRAPPERS[name](optim.accumulate(optimizer(), 3))).validate(cut((27,)))
     small = values(made.run(cut(SIZES), epochs=3))
