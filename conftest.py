@@ -9,6 +9,7 @@ import jax
 import pytest
 
 PACKAGES = Path(__file__).parent / "packages"
+MAPPINGS = Path("/proc/self/maps")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -19,9 +20,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Let go of a module's compiled programs: those of all tests together outgrow a process."""
-    if nextitem is None or nextitem.path != item.path:
+    """Let go of compiled programs once a module leaves more than a process can go on with.
+
+    Until then the next modules call them again: most are single steps that every test takes.
+    """
+    if (nextitem is None or nextitem.path != item.path) and crowded():
         jax.clear_caches()
+
+
+def crowded() -> bool:
+    """Whether a good part of the mappings of memory is taken, of which Linux allows a process 65,530.
+
+    Each compiled program takes a few. Where they cannot be counted, they may be too many.
+    """
+    return not MAPPINGS.exists() or MAPPINGS.read_bytes().count(b"\n") > 20_000
 
 
 @pytest.fixture(autouse=True)

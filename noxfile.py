@@ -25,6 +25,7 @@ PARTS = ("functional", "graph", "optim", "loop")
 PYTHONS = ("3.11", "3.12", "3.13")
 OLDEST = PYTHONS[0]
 GPU = "--gpu" in sys.argv
+WORKERS = ("-n", "2", "--dist", "worksteal")
 CACHE = {
     "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".nox" / "jax-cache"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -71,7 +72,7 @@ def tests(session: nox.Session) -> None:
     """All tests of all packages, docs and examples on the CPU; then integration on the newest Python here."""
     session.install(*everything(), *groups("test", "borders"))
     session.run("lint-imports")
-    session.run("pytest", "-n", "2", "--dist", "worksteal", *session.posargs, env=CACHE)
+    session.run("pytest", *WORKERS, *session.posargs, env=CACHE)
     newest = next((version for version in reversed(PYTHONS) if runs(f"python{version}")), None)
     if newest is None or session.python == newest or sys.version_info[:2] >= _pair(newest):
         session.log("no Python newer than this one is here: the integration tests ran on it alone")
@@ -101,7 +102,7 @@ def integration(session: nox.Session) -> None:
         session.run(sys.executable, "tools/inplace.py", "-m", "pytest", "tests/integration", *session.posargs)
         return
     session.install(*everything(), *groups("test"))
-    session.run("pytest", "tests/integration", *session.posargs, env=CACHE)
+    session.run("pytest", "tests/integration", *WORKERS, *session.posargs, env=CACHE)
 
 
 @nox.session(python=OLDEST, reuse_venv=False)
@@ -111,7 +112,7 @@ def lowest(session: nox.Session) -> None:
     session.install("--resolution", "lowest-direct", *everything())
     session.install(*groups("test"))  # what is installed stays: only the tests' own tools are new
     session.run("python", "tools/check_floors.py")
-    session.run("pytest", "packages", "tests/integration", "-n", "2", "--dist", "worksteal", *session.posargs)
+    session.run("pytest", "packages", "tests/integration", *WORKERS, *session.posargs)
 
 
 @nox.session

@@ -19,8 +19,13 @@ each_float = pytest.mark.parametrize("dtype", FLOATS, ids=lambda dtype: np.dtype
 
 def value_and_slope(function: Any, *arrays: Any) -> tuple[np.ndarray, np.ndarray]:
     """A compiled function and its gradient in the first array, as float64."""
-    value, pull = jax.vjp(lambda x: jax.jit(function)(x, *arrays[1:]), arrays[0])
-    (slope,) = pull(jnp.ones_like(value))
+
+    @jax.jit
+    def both(*arrays: Any) -> tuple[Any, Any]:
+        value, pull = jax.vjp(lambda x: function(x, *arrays[1:]), arrays[0])
+        return value, pull(jnp.ones_like(value))[0]
+
+    value, slope = both(*arrays)
     return np.asarray(value, np.float64), np.asarray(slope, np.float64)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,99 +19,132 @@ CASES = [
     for number, one in enumerate(row.cases)
 ]
 each_case = pytest.mark.parametrize(("row", "one"), CASES)
+first_by_day = pytest.mark.parametrize(
+    ("row", "one"),
+    [
+        each if each.id.endswith("-0") else pytest.param(*each.values, id=each.id, marks=pytest.mark.slow)
+        for each in CASES
+    ],
+)
+"""The other options of a metric by night: by day they go through every split and merge."""
 RANDOM = np.random.default_rng(47)
 
 
 class Pass:
-    """A metric and its data, with an update that is compiled once for each size of batch."""
+    """A metric and its data: what it must give, and what it gives of them in one program."""
 
     def __init__(self, row: MetricRow, one: Case) -> None:
         self.row, self.options = row, one.options
-        self.y_true, self.y_pred = one.cast(np.float32)
+        self.data = one.cast(np.float32)
         self.metric = row.op(**one.options)
-        self.update = jax.jit(self.metric.update)
 
     def expected(self, weights: Any = None, rows: Any = slice(None)) -> Any:
-        return self.row.oracle(
-            self.y_true[rows], self.y_pred[rows].astype(np.float64), weights, **self.options
-        )
+        y_true, y_pred = self.data
+        return self.row.oracle(y_true[rows], y_pred[rows].astype(np.float64), weights, **self.options)
 
-    def state(self, *parts: Any, **extra: Any) -> Any:
+    def state(self, data: Any, *parts: Any, **extra: Any) -> Any:
         """The state after batches of these rows."""
-        state = self.metric.init(self.y_true, self.y_pred)
+        y_true, y_pred = data
+        state = self.metric.init(y_true, y_pred)
         for rows in parts:
             chosen = {name: value[rows] for name, value in extra.items()}
-            state = self.update(state, self.y_true[rows], self.y_pred[rows], **chosen)
+            state = self.metric.update(state, y_true[rows], y_pred[rows], **chosen)
         return state
 
-    def near(self, state: Any, expected: Any) -> None:
-        found = jax.tree.leaves(self.metric.compute(state))
-        for one, two in zip(found, jax.tree.leaves(expected), strict=True):
-            np.testing.assert_allclose(one, two, rtol=self.row.rtol, atol=self.row.rtol)
+    def check(self, ways: dict[str, tuple[Callable[[Any], Any], Any]], *, compute: bool = True) -> None:
+        """Each way to a state, or to a value, gives the expected value."""
+
+        @jax.jit
+        def every(data: Any) -> dict[str, Any]:
+            found = {name: way(data) for name, (way, _) in ways.items()}
+            return {name: self.metric.compute(state) for name, state in found.items()} if compute else found
+
+        found = every(self.data)
+        for name, (_, expected) in ways.items():
+            pairs = zip(jax.tree.leaves(found[name]), jax.tree.leaves(expected), strict=True)
+            for one, two in pairs:
+                np.testing.assert_allclose(one, two, rtol=self.row.rtol, atol=self.row.rtol, err_msg=name)
+
+
+def scanned(whole: Pass, data: Any) -> Any:
+    """The state after a scan over three batches; it is what it was before in shapes and dtypes."""
+    first = whole.metric.init(*[jax.ShapeDtypeStruct(each.shape, each.dtype) for each in whole.data])
+    batches = [each.reshape(3, -1, *each.shape[1:]) for each in data]
+    state, _ = jax.lax.scan(lambda state, xs: (whole.metric.update(state, *xs), None), first, batches)
+    before, after = (
+        jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), each, is_leaf=lambda leaf: hasattr(leaf, "dtype"))
+        for each in (first, state)
+    )
+    assert before == after
+    return state
 
 
 @each_case
 def test_any_split_order_and_merge(row, one):
     whole = Pass(row, one)
-    count = len(whole.y_true)
+    count = len(whole.data[0])
     order = np.arange(count) if row.ordered else RANDOM.permutation(count)
     thirds, uneven = np.split(order, 3), np.split(order, [count // 3, count - 1])
-    expected = whole.expected()
-    whole.near(whole.state(order), expected)
-    whole.near(whole.state(*thirds), expected)
-    whole.near(whole.state(*uneven), expected)
+    expected, merge = whole.expected(), whole.metric.merge
+
+    def merged(data: Any) -> Any:
+        one, two, three = (whole.state(data, rows) for rows in thirds)
+        return merge(three, merge(one, two))
+
+    ways = {
+        "at once": (lambda data: whole.state(data, order), expected),
+        "in uneven parts": (lambda data: whole.state(data, *uneven), expected),
+        "in a scan": (lambda data: scanned(whole, data), expected),
+        "over nothing": (whole.state, row.empty),
+    }
     if row.ordered:
-        assert whole.metric.merge is None
+        assert merge is None
     else:
-        merge = jax.jit(whole.metric.merge)
-        whole.near(
-            merge(whole.state(thirds[2]), merge(whole.state(thirds[0]), whole.state(thirds[1]))), expected
-        )
-        whole.near(merge(whole.state(*thirds), whole.state()), expected)
+        ways |= {
+            "merged": (merged, expected),
+            "merged with nothing": (
+                lambda data: merge(whole.state(data, order), whole.state(data)),
+                expected,
+            ),
+        }
+    whole.check(ways)
 
 
-@each_case
-def test_in_a_scan_and_on_abstract_values(row, one):
-    whole = Pass(row, one)
-    shapes = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in (whole.y_true, whole.y_pred)]
-    state = whole.metric.init(*shapes)
-    batches = [each.reshape(3, -1, *each.shape[1:]) for each in (whole.y_true, whole.y_pred)]
-    state, _ = jax.jit(
-        lambda state, xs: jax.lax.scan(lambda s, x: (whole.metric.update(s, *x), None), state, xs)
-    )(state, batches)
-    whole.near(state, whole.expected())
-    before = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), whole.metric.init(*shapes))
-    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state) == before
-
-
-@each_case
+@first_by_day
 def test_weights_are_copies_and_masks_are_deletions(row, one):
-    if not row.weighted:
-        pytest.skip("the metric takes no weights")
     whole = Pass(row, one)
-    count = len(whole.y_true)
-    weights = RANDOM.integers(0, 4, count)
-    copies = np.repeat(np.arange(count), weights)
-    whole.near(whole.state(np.arange(count), weights=weights.astype(np.float32)), whole.expected(rows=copies))
-    fractions = RANDOM.random(count).astype(np.float32)
-    whole.near(whole.state(*np.split(np.arange(count), 3), weights=fractions), whole.expected(fractions))
-    where = np.arange(count) % 3 > 0
-    spoilt = Pass(row, one)
-    spoilt.y_pred = np.where(where.reshape(-1, *(1,) * (whole.y_pred.ndim - 1)), whole.y_pred, np.nan)
-    whole.near(spoilt.state(np.arange(count), where=where), whole.expected(rows=where))
+    count = len(whole.data[0])
+    every, where = np.arange(count), np.arange(count) % 3 > 0
+    kept = where.reshape(-1, *(1,) * (whole.data[1].ndim - 1))
+
+    def spoilt(data: Any) -> Any:
+        return data[0], jnp.where(kept, data[1], jnp.nan)
+
+    nothing = np.zeros(count, bool)
+    ways = {"of nothing": (lambda data: whole.state(data, every, where=nothing), row.empty)}
+    if row.weighted:
+        weights = RANDOM.integers(0, 4, count).astype(np.float32)
+        fractions = RANDOM.random(count).astype(np.float32)
+        copies, thirds = np.repeat(every, weights.astype(int)), np.split(every, 3)
+        ways |= {
+            "copies": (
+                lambda data: whole.state(data, every, weights=weights),
+                whole.expected(rows=copies),
+            ),
+            "fractions": (
+                lambda data: whole.state(data, *thirds, weights=fractions),
+                whole.expected(fractions),
+            ),
+            "deletions": (
+                lambda data: whole.state(spoilt(data), every, where=where),
+                whole.expected(rows=where),
+            ),
+        }
+    whole.check(ways)
 
 
-@each_case
-def test_over_nothing(row, one):
-    whole = Pass(row, one)
-    nothing = np.zeros(len(whole.y_true), bool)
-    whole.near(whole.state(), row.empty)
-    whole.near(whole.state(np.arange(len(nothing)), where=nothing), row.empty)
-
-
-@each_case
+@first_by_day
 def test_called_and_named(row, one):
     whole = Pass(row, one)
-    found = whole.metric(jnp.asarray(whole.y_true), jnp.asarray(whole.y_pred))
-    np.testing.assert_allclose(found, whole.expected(), rtol=row.rtol)
+    whole.check({"called": (lambda data: whole.metric(*data), whole.expected())}, compute=False)
     assert whole.metric.name == row.name.split(".")[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ import sklearn.metrics
 
 from axonax.functional import losses, metrics
 from ops import peers, stored
+from ops.programs import compiled
 
 KERAS = stored.read("keras")
 
@@ -38,6 +40,7 @@ def our_loss(peer: peers.Peer, *arrays: Any) -> Any:
     return getattr(losses, peer.name)(y, p, **peer.options)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def value_and_gradient(function: Any, *arrays: Any) -> tuple[Any, Any]:
     """In the second array, the predictions."""
     y, p, *rest = arrays
@@ -56,7 +59,7 @@ def test_losses_against_optax(number, peer):
 
     arrays = single(peer.arrays)
     ours = value_and_gradient(lambda *each: our_loss(peer, *each), *arrays)
-    for found, expected in zip(ours, value_and_gradient(theirs, *map(jnp.asarray, arrays)), strict=True):
+    for found, expected in zip(ours, value_and_gradient(theirs, *arrays), strict=True):
         near(peer, found, expected)
 
 
@@ -73,20 +76,20 @@ def test_losses_against_sklearn(number, peer):
     y, p = peer.arrays
     near(
         peer,
-        our_loss(peer, *single(peer.arrays)).mean(),
+        compiled(functools.partial(our_loss, peer))(*single(peer.arrays)).mean(),
         eval(peer.sklearn, {"M": sklearn.metrics, "y": y, "p": p}),
     )
 
 
 @pytest.mark.parametrize(("number", "peer"), entries(peers.METRICS, "keras"))
 def test_metrics_against_keras(number, peer):
-    found = getattr(metrics, peer.name)(**peer.options)(*single(peer.arrays))
+    found = compiled(getattr(metrics, peer.name)(**peer.options))(*single(peer.arrays))
     near(peer, found, KERAS[f"metrics.{peer.name}|{number}|float32|value"] * peer.scale)
 
 
 @pytest.mark.parametrize(("number", "peer"), entries(peers.METRICS, "sklearn"))
 def test_metrics_against_sklearn(number, peer):
-    found = getattr(metrics, peer.name)(**peer.options)(*single(peer.arrays))
+    found = compiled(getattr(metrics, peer.name)(**peer.options))(*single(peer.arrays))
     y, p = peer.arrays
     near(peer, found, eval(peer.sklearn, {"M": sklearn.metrics, "y": y, "p": p}))
 

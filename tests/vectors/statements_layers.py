@@ -6,8 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ops import programs
 
-from axonax.tensor import initializers, layers
+from axonax.tensor import initializers
+from axonax.tensor import layers as eager
+
+layers = programs.module(eager)
 
 
 def dense_min_rank() -> None:
