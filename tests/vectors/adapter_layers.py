@@ -12,7 +12,7 @@ from axonax.tensor import layers
 
 
 def first_to_last(x: Any) -> Any:
-    return np.moveaxis(np.asarray(x), 1, -1)
+    return jnp.moveaxis(jnp.asarray(x), 1, -1)
 
 
 def last_to_first(x: Any) -> Any:
@@ -21,7 +21,7 @@ def last_to_first(x: Any) -> Any:
 
 def kernel_to_last(kernel: Any) -> Any:
     """``(out, in, *window)`` to ``(*window, in, out)``."""
-    return np.moveaxis(np.asarray(kernel), (1, 0), (-2, -1))
+    return jnp.moveaxis(jnp.asarray(kernel), (1, 0), (-2, -1))
 
 
 def options(kwargs: dict[str, Any], **names: str) -> dict[str, Any]:

@@ -207,7 +207,9 @@ def related(case: dict[str, Any]) -> tuple[str, str]:
         for name, each in case["vars"].items()
     }
     try:
-        left, right = jax.jit(lambda free: [evaluate(case[side], free) for side in ("lhs", "rhs")])(free)
+        left, right = programs.compiled(lambda free: [evaluate(case[side], free) for side in ("lhs", "rhs")])(
+            free
+        )
     except NotImplementedError:
         return ELSEWHERE, ""
     return PASSED, format.near(left, np.asarray(right), {"rtol": 1e-5, "atol": 1e-5})
