@@ -10,6 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 
+# JAX up to 0.10 can write kernels without MLIR: of a program of small ones a quarter of the time remains.
+_OLD = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+QUICK |= _OLD if jax.__version_info__ < (0, 11) else {}
+quick = functools.partial(jax.jit, compiler_options=QUICK)
+"""``jax.jit`` that compiles fast, where rounding is not looked at."""
+
 
 def traced(values: Any) -> tuple[list[Any], Callable[[Any], Any]]:
     """The arrays in a tree, and what puts others in their place; anything else is static."""

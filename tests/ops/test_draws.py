@@ -22,6 +22,12 @@ def drawn_by(row: Any, one: Any, key: Any, shape: tuple[int, ...], dtype: Any) -
 
 @each_row
 def test_distribution(row):
+    """And the dtypes, without a draw; at night the draws of each dtype, and of each key, are looked at."""
+    for dtype in (jnp.float16, jnp.bfloat16):
+        abstract = jax.eval_shape(
+            lambda key, dtype=dtype: row.op(**row.cases[0].options)(key, (4, 4), dtype), KEY
+        )
+        assert abstract.dtype == dtype
     for one in row.cases:
         shape, check = one.args
         drawn = drawn_by(row, one, KEY, shape, jnp.float32)
@@ -29,6 +35,7 @@ def test_distribution(row):
         check(np.asarray(drawn, np.float64))
 
 
+@pytest.mark.slow
 @each_row
 def test_half_precision_has_the_same_moments(row):
     one = row.cases[0]
@@ -41,6 +48,7 @@ def test_half_precision_has_the_same_moments(row):
         np.testing.assert_allclose(found.mean(), wide.mean(), atol=0.03 * np.abs(wide).max())
 
 
+@pytest.mark.slow
 @each_row
 def test_the_key_decides(row):
     one = row.cases[0]
@@ -58,6 +66,7 @@ def test_the_key_decides(row):
     assert (abstract.shape, abstract.dtype) == (shape, jnp.bfloat16)
 
 
+@pytest.mark.slow
 @each_row
 def test_float64(row):
     one = row.cases[0]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+from ops.programs import quick
 from ops.row import Case, OpRow
 from ops.table import OPS
 
@@ -47,8 +48,9 @@ def weighed(leaves: list[Any]) -> jax.Array:
 def derivatives(call: Callable[..., Any], forward: bool, every: bool) -> Callable[..., dict[str, Any]]:
     """First and second derivatives of ``call`` along one direction, and the differences they approach.
 
-    One program, where ``check_grads`` compiles ten. Unless it is to give ``every`` second derivative, it
-    gives the product with a Hessian, as optimizers take it.
+    One program, where ``check_grads`` compiles ten, and compiled fast: differences are coarser than any
+    rounding. Unless it is to give ``every`` second derivative, it gives the product with a Hessian, as
+    optimizers take it.
     """
 
     def scalar(*xs: Any) -> jax.Array:
@@ -57,7 +59,7 @@ def derivatives(call: Callable[..., Any], forward: bool, every: bool) -> Callabl
     def along(xs: tuple[Any, ...], step: float, ds: tuple[Any, ...]) -> list[Any]:
         return [x + step * d for x, d in zip(xs, ds, strict=True)]
 
-    @jax.jit
+    @quick
     def compute(xs: tuple[Any, ...], ds: tuple[Any, ...]) -> dict[str, Any]:
         all_of_them = tuple(range(len(xs)))
 
@@ -122,11 +124,11 @@ def test_second_derivatives_in_a_scan(row):
             stacked = tuple(jnp.asarray(x)[None] for x in xs)
             return weighed(jax.lax.map(lambda one: call(*one), stacked))
 
-        @jax.jit
+        @quick
         def slope(*xs: Any) -> jax.Array:
             return product(jax.grad(scanned, tuple(range(len(xs))))(*xs), directions)
 
-        found = jax.jit(lambda *xs: jax.jvp(slope, xs, directions)[1])(*moving)
+        found = quick(lambda *xs: jax.jvp(slope, xs, directions)[1])(*moving)
         above, below = (
             slope(*(x + step * d for x, d in zip(moving, directions, strict=True))) for step in (STEP, -STEP)
         )

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 PROGRAM = Path(__file__).with_name("mesh.py")
-KINDS = ("accuracy", "calibration_error", "mean_absolute_error", "minimum", "pearson", "roc_auc", "spearman")
-"""One of each kind of state"""
+KINDS = ("accuracy", "pearson", "roc_auc")
+"""Counts, moments, and ranks: states that merge in three ways"""
 
 
 def run(*names: str) -> None:
@@ -18,7 +18,7 @@ def run(*names: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_each_kind_of_state_over_a_mesh():
+def test_kinds_of_state_over_a_mesh():
     run(*KINDS)
 
 

@@ -26,7 +26,7 @@ first_by_day = pytest.mark.parametrize(
         for each in CASES
     ],
 )
-"""The other options of a metric by night: by day they go through every split and merge."""
+"""The other options of a metric by night: by day their values are looked at."""
 RANDOM = np.random.default_rng(47)
 
 
@@ -79,7 +79,22 @@ def scanned(whole: Pass, data: Any) -> Any:
     return state
 
 
-@each_case
+@pytest.mark.parametrize("row", METRICS, ids=lambda row: row.name)
+def test_the_value_with_every_option(row):
+    passes = [Pass(row, one) for one in row.cases]
+
+    @jax.jit
+    def every(batches: list[Any]) -> list[Any]:
+        pairs = zip(passes, batches, strict=True)
+        return [whole.metric.compute(whole.state(data, slice(None))) for whole, data in pairs]
+
+    for whole, found in zip(passes, every([whole.data for whole in passes]), strict=True):
+        expected = jax.tree.leaves(whole.expected())
+        for one, two in zip(jax.tree.leaves(found), expected, strict=True):
+            np.testing.assert_allclose(one, two, rtol=row.rtol, atol=row.rtol, err_msg=str(whole.options))
+
+
+@first_by_day
 def test_any_split_order_and_merge(row, one):
     whole = Pass(row, one)
     count = len(whole.data[0])

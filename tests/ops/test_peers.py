@@ -19,6 +19,10 @@ from ops.programs import compiled
 KERAS = stored.read("keras")
 
 
+# Second oracles: by day each op stands against float64 NumPy.
+pytestmark = pytest.mark.slow
+
+
 def entries(table: Any, library: str) -> list[Any]:
     return [
         pytest.param(number, peer, id=f"{peer.name}-{number}")

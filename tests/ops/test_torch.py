@@ -13,6 +13,7 @@ from ops.row import OpRow
 from ops.table import OPS
 
 COMPARED = [row for row in OPS if row.torch]
+pytestmark = pytest.mark.slow  # a second oracle: by day each op stands against float64 NumPy
 TOLERANCE = {"float64": {"rtol": 1e-9, "atol": 1e-11}, "float32": {"rtol": 2e-5, "atol": 2e-6}}
 
 

@@ -7,23 +7,28 @@ import numpy as np
 import pytest
 
 from ops import measure, page
-from ops.row import Row, halves
+from ops.row import OpRow, halves
 from ops.table import OPS
 
 
-def name(row: Row) -> str:
-    return row.name
+@pytest.mark.parametrize("row", OPS, ids=lambda row: row.name)
+def test_values_in_every_dtype(row):
+    """One test, since one program gives them all."""
+    in_float32(row)
+    if row.half:
+        in_half_precision(row)
+    as_the_page_says(row)
 
 
-@pytest.mark.parametrize("row", OPS, ids=name)
-def test_float32_is_within_the_bound(row):
+def in_float32(row: OpRow) -> None:
+    """Within the bound of the oracle."""
     for one, arrays, found in measure.results(row)["float32"]:
         off = measure.worst(found, measure.exact(row, one, arrays), row.bound)
         assert off <= row.bound.ulp, f"{off:.1f} ulp of {row.bound} on {one}"
 
 
-@pytest.mark.parametrize("row", [row for row in OPS if row.half], ids=name)
-def test_half_precision_is_the_rounded_float32(row):
+def in_half_precision(row: OpRow) -> None:
+    """The rounded float32 result."""
     for dtype in halves():
         kind = np.dtype(dtype).name
         (_, _, found), (_, _, expected) = (
@@ -38,8 +43,7 @@ def test_half_precision_is_the_rounded_float32(row):
         assert off <= 1, f"{kind}: {off:.1f} ulp from the rounded float32 result"
 
 
-@pytest.mark.parametrize("row", OPS, ids=name)
-def test_the_errors_are_those_of_the_page(row):
+def as_the_page_says(row: OpRow) -> None:
     """Half an ulp of room is for the processor: its vector width decides the order of a sum."""
     stated = [float(each) for each in page.written(row)[-1].partition(" *")[0].split(" / ")]
     for found, limit in zip(page.generator.worst(row), stated, strict=True):

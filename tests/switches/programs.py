@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 import tempfile
 import time
@@ -29,6 +28,7 @@ from ops import (
     rows_losses_real,
     rows_losses_sequences,
 )
+from ops.programs import quick
 from ops.row import Case, OpRow
 
 from axonax import functional as F
@@ -38,8 +38,6 @@ from axonax import loop, optim, tensor
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.normal(size=(20, 6, 6, 1)).astype(np.float32)
 LABELS = np.arange(20) % 3
-# What numbers come out is not asked here, and programs of many ops take long to optimize.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 def network() -> Any:
@@ -120,7 +118,7 @@ def optimizers() -> None:
     def objective(params: Any) -> jax.Array:
         return jnp.sum((params["kernel"] - 2) ** 2) + jnp.sum(params["bias"] ** 2)
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @quick
     def step(states: dict[str, Any]) -> dict[str, Any]:
         value, gradient = jax.value_and_grad(objective)(params)
         extra = {"value": value, "grad": gradient, "value_fn": objective}
@@ -148,7 +146,7 @@ def metrics() -> None:
     y_true, y_pred = np.arange(12) % 2, RANDOM.random(12).astype(np.float32)
     states = {name: metric.init(y_true, y_pred) for name, metric in made.items()}
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @quick
     def update(states: dict[str, Any], y_true: Any, y_pred: Any) -> dict[str, Any]:
         updated = {name: metric.update(states[name], y_true, y_pred) for name, metric in made.items()}
         return {name: metric.compute(updated[name]) for name, metric in made.items()}
@@ -191,7 +189,7 @@ def differentiate(*rows: OpRow) -> None:
         result, pull = jax.vjp(moving, *(arrays[index] for index in chosen))
         return result, pull([jnp.where(jnp.isfinite(leaf), 1, 0).astype(leaf.dtype) for leaf in result])
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @quick
     def every(arrays: dict[str, Any]) -> dict[str, Any]:
         return {name: one(row, case, arrays[name]) for name, (row, case) in cases.items()}
 

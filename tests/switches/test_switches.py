@@ -21,11 +21,10 @@ REFUSING = (
 )
 BY_DAY = {
     "refusing, -X dev": (("-X", "dev"), *REFUSING),
-    "infinities, -O": (("-O",), "jax_debug_infs=true"),
-    "leaks": ((), "jax_check_tracer_leaks=true", *MODEL, "optimizers", "minimizing"),
-    "wide": ((), "jax_enable_x64=true", "jax_threefry_partitionable=false", *MODEL, "optimizers", "metrics"),
-    "interpreted": ((), "jax_disable_jit=true", *MODEL),
-    "guarded": ((), "jax_threefry_partitionable=true", "guarded"),
+    "infinities, -O": (("-O",), "jax_debug_infs=true", *MODEL, "losses"),
+    "leaks": ((), "jax_check_tracer_leaks=true", *MODEL),
+    "wide, guarded": ((), "jax_enable_x64=true", "jax_threefry_partitionable=false", "optimizers", "guarded"),
+    "interpreted": ((), "jax_disable_jit=true", "building"),
 }
 ALONE = (
     *REFUSING,

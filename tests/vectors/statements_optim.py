@@ -142,7 +142,7 @@ def lr_state() -> None:
     """Under its own name, positive, in the same place whatever the optimizer: rmsprop and noisy_sgd too."""
     made = (optim.sgd(0.25), optim.adam(0.25), optim.rmsprop(0.25, momentum=0.9), optim.noisy_sgd(0.25))
     for state in (each.init(PARAMS) for each in made):
-        assert state.names[0] == "learning_rate"
+        assert state.signature.names[0] == "learning_rate"
         assert float(state.values[0]) == float(optim.hyperparams(state)["learning_rate"]) == 0.25
 
 

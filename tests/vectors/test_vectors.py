@@ -70,7 +70,7 @@ def together(op: str) -> dict[str, list[Any]]:
     A case that fails in it is left out, to run alone; and so are those in float64.
     """
     call, given, fills = adapter.operation(op), {}, {}
-    cases = {each["id"]: each for each in CASES[op] if each["kind"] == "numeric"}
+    cases = {each["id"]: each for each in CASES.get(op, ()) if each["kind"] == "numeric"}
     for identity, each in cases.items():
         arrays, fill = programs.traced([format.value(written) for written in each["inputs"]])
         if all(array.dtype != np.float64 for array in arrays):

@@ -9,6 +9,9 @@ import pytest
 
 from axonax import optim
 
+# A program that test_meshes.py runs in a process of its own.
+collect_ignore = ["meshes.py"]
+
 # JAX up to 0.10 can write kernels without MLIR: of a program of small ones a quarter of the time remains.
 OLD = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
