@@ -124,15 +124,17 @@ def test_second_derivatives_in_a_scan(row):
             stacked = tuple(jnp.asarray(x)[None] for x in xs)
             return weighed(jax.lax.map(lambda one: call(*one), stacked))
 
-        @quick
         def slope(*xs: Any) -> jax.Array:
             return product(jax.grad(scanned, tuple(range(len(xs))))(*xs), directions)
 
-        found = quick(lambda *xs: jax.jvp(slope, xs, directions)[1])(*moving)
-        above, below = (
-            slope(*(x + step * d for x, d in zip(moving, directions, strict=True))) for step in (STEP, -STEP)
-        )
-        expected = (above - below) / (2 * STEP)
+        @quick
+        def compute(*xs: Any) -> tuple[Any, Any]:
+            above, below = (
+                slope(*(x + step * d for x, d in zip(xs, directions, strict=True))) for step in (STEP, -STEP)
+            )
+            return jax.jvp(slope, xs, directions)[1], (above - below) / (2 * STEP)
+
+        found, expected = compute(*moving)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
