@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ops.programs import quick
 from ops.table import DRAWS
 
 each_row = pytest.mark.parametrize("row", DRAWS, ids=lambda row: row.name)
@@ -18,7 +19,7 @@ KEY = jax.random.key(17)
 
 def drawn_by(row: Any, one: Any, key: Any, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """A draw, compiled."""
-    return jax.jit(row.op(**one.options), static_argnums=(1, 2))(key, shape, dtype)
+    return quick(row.op(**one.options), static_argnums=(1, 2))(key, shape, dtype)
 
 
 @each_row

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ops.programs import quick
 from ops.table import LOSSES
 
 each_row = pytest.mark.parametrize("row", LOSSES, ids=lambda row: row.name)
@@ -40,7 +41,7 @@ def test_a_masked_example_does_not_exist(row):
         return op(*given)(reduction="mean", where=where)
 
     wrt = row.differentiable(one)
-    (value, gradient), alone = jax.jit(
+    (value, gradient), alone = quick(
         lambda spoilt, kept: (jax.value_and_grad(masked, wrt)(*spoilt), op(*kept)(reduction="mean"))
     )(spoilt, kept)
     np.testing.assert_allclose(value, alone, rtol=1e-6)
@@ -62,7 +63,7 @@ def test_nothing_left_is_zero(row):
     wrt = row.differentiable(one)
     ways = [{"where": nothing}, {"weights": nothing.astype(np.float32)}]
 
-    @jax.jit
+    @quick
     def every(ways: list[dict[str, Any]], *given: Any) -> list[Any]:
         return [jax.value_and_grad(functools.partial(loss, how), wrt)(*given) for how in ways]
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ops.programs import quick
 from ops.row import Case, MetricRow
 from ops.table import METRICS
 
@@ -54,7 +55,7 @@ class Pass:
     def check(self, ways: dict[str, tuple[Callable[[Any], Any], Any]], *, compute: bool = True) -> None:
         """Each way to a state, or to a value, gives the expected value."""
 
-        @jax.jit
+        @quick
         def every(data: Any) -> dict[str, Any]:
             found = {name: way(data) for name, (way, _) in ways.items()}
             return {name: self.metric.compute(state) for name, state in found.items()} if compute else found

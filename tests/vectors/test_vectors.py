@@ -76,7 +76,7 @@ def together(op: str) -> dict[str, list[Any]]:
         if all(array.dtype != np.float64 for array in arrays):
             given[identity], fills[identity] = arrays, fill
 
-    @jax.jit
+    @programs.quick
     def every(given: dict[str, list[Any]]) -> dict[str, Any]:
         found = {}
         for identity, arrays in given.items():
