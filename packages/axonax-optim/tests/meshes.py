@@ -18,6 +18,7 @@ from jax.sharding import PartitionSpec as P  # noqa: E402
 from transformations import CASES, PARAMS, make, step  # noqa: E402
 
 from axonax import optim  # noqa: E402
+from axonax.tensor import trees  # noqa: E402
 
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 MESHES = {
@@ -56,7 +57,9 @@ def traced(case):
         state = transformation.init(params)
         found = jax.eval_shape(lambda params, state: step(transformation, params, state), params, state)
         for old, new in zip(jax.tree.leaves((params, state)), jax.tree.leaves(found), strict=True):
-            if jax.typeof(old) != jax.typeof(new):
+            # One number, as Adafactor has where it factors nothing, lies nowhere in particular in JAX 0.8.
+            same = trees.describe(old) == trees.describe(new)
+            if not same or (old.size > 1 and jax.typeof(old) != jax.typeof(new)):
                 sys.exit(f"{case}: {jax.typeof(old)} becomes {jax.typeof(new)}")
 
 
