@@ -81,10 +81,9 @@ def tests(session: nox.Session) -> None:
     session.run("lint-imports")
     # What looks at rounding is compiled as users' programs are, what looks at behaviour fast. `unit`,
     # `nightly` and the integration tests on the newest Python compile everything as for users.
-    numeric = ("tests/ops", "tests/vectors")
     quick = QUICK if sys.version_info[:2] < (3, 12) else {}
     nothing_collected = [5] if session.posargs else []
-    for paths, flags in ((numeric, {}), ([f"--ignore={path}" for path in numeric], quick)):
+    for paths, flags in ((NUMERIC, {}), ([f"--ignore={path}" for path in NUMERIC], quick)):
         command = ("pytest", *paths, *WORKERS, *session.posargs)
         session.run(*command, env=CACHE | flags, success_codes=[0, *nothing_collected])
     newest = next((version for version in reversed(PYTHONS) if runs(f"python{version}")), None)
