@@ -17,7 +17,6 @@ LATE = {"axonax.loop", "axonax.loop._bar"}  # rich is slow to import, and only a
 OPTIONAL = {"matplotlib", "orbax", "tensorboard", "tensorboardX", "wandb", "mlflow", "pandas"}
 MODULE_LINES, BODY_LINES, PARAMETERS = 400, 40, 7
 KNOWN_CIRCLES = {
-    "graph": {"_build", "_display", "_infer", "_inputs", "_node", "_plan", "_run"},
     "loop": {"_engine", "_loop"},
 }
 """The modules of a part that still import each other: whoever unties one takes it from this list."""

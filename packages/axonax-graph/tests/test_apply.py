@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -347,13 +349,12 @@ class TestMisfits:
 
 def test_a_policy_casts_for_the_computation_and_back():
     seen = []
-    layer = nn.Layer(
-        op="probe",
-        function=lambda x, w: seen.append((x.dtype, w.dtype)) or x * w,
+    layer = nn.layer(
+        lambda x, w: seen.append((x.dtype, w.dtype)) or x * w,
         params={"w": nn.param((), "ones")},
-        policy=Policy(compute="bfloat16"),
+        name="probe_0",
     )
-    model = nn.input("x", (None, 3)) | layer
+    model = nn.input("x", (None, 3)) | replace(layer, policy=Policy(compute="bfloat16"))
     state = nn.build(model).init(key())
     assert state.params["probe_0"]["w"].dtype == jnp.float32
     assert nn.predict(model, state, jnp.ones((1, 3))).dtype == jnp.float32

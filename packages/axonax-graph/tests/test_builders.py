@@ -19,7 +19,7 @@ def built(layer, shape):
     """A model of one layer, with a state whose parameters are not at their first values."""
     model = nn.input("x", shape) | layer
     init = nn.build(model).init
-    state = init(jax.random.key(0)) if layer.buffers else jax.eval_shape(init, jax.random.key(0))
+    state = init(jax.random.key(0)) if layer.computation.buffers else jax.eval_shape(init, jax.random.key(0))
     leaves, structure = jax.tree.flatten(state.params)
     moved = [draw(*leaf.shape, seed=seed + 1) for seed, leaf in enumerate(leaves)]
     return model, state.replace(params=structure.unflatten(moved))
@@ -246,7 +246,7 @@ def test_custom_layers_of_two_inputs_options_and_keys():
             lambda: nn.conv(4, 3, padding=-1),
             'conv: padding must be "valid", "same", "causal", a number, or.*got -1',
         ),
-        (lambda: nn.conv(4, 3, padding=[(1, 2, 3)]), r"conv: padding must be .* got \[\(1, 2, 3\)\]"),
+        (lambda: nn.conv(4, 3, padding=[(1, 2, 3)]), r"conv: padding must be .* got \(\(1, 2, 3\),\)"),
         (lambda: nn.conv(4, 3, groups=3), "conv: groups must divide filters, got 3 and 4"),
         (lambda: nn.max_pool(0), "max_pool: window must be one positive integer or one an axis, got 0"),
         (

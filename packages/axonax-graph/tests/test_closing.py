@@ -1,5 +1,7 @@
 """A model that ends in softmax or sigmoid offers itself without it."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,7 +78,7 @@ def test_what_ends_in_anything_else_offers_nothing(last):
 
 
 def test_predictions_have_the_precision_of_the_activation_and_logits_that_of_the_body():
-    half = nn.Layer(op="softmax", function=jax.nn.softmax, policy=Policy(compute="bf16", output="bf16"))
+    half = replace(nn.softmax(), policy=Policy(compute="bf16", output="bf16"))
     model = nn.build(nn.input("x", (None, 3)) | nn.dense(2) | half)
     state = model.init(jax.random.key(0))
     logits, _ = model.unclosed.apply(state, X)

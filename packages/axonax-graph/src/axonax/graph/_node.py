@@ -1,154 +1,90 @@
-"""The model as immutable data: a layer says what to compute, a node applies it to other nodes."""
+"""The node that users hold: any node is a model, with operators, as text and as two functions."""
 
 from __future__ import annotations
 
 import functools
-import operator
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
-from axonax.graph import _build, _display, _infer, _plan
-from axonax.graph._param import Param
-from axonax.graph._where import caller
+from axonax.graph.build import _functions, _infer, _plan
+from axonax.graph.data._layer import Applied, Layer, order
+from axonax.graph.layers import _arithmetic
+from axonax.graph.layers._constant import as_constant, constant_layer
+from axonax.graph.show import _table
 from axonax.tensor.contracts import Model
-from axonax.tensor.precision import Policy
-
-Check = Callable[..., str | None]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Layer:
-    """What to compute, with which parameters: a description that makes nodes when called on nodes.
-
-    Calling one layer twice shares its parameters. ``function`` is called as
-    ``function(*inputs, **params, **buffers, **options)``, and with ``train=`` or ``key=`` where ``needs``
-    lists them; a layer with buffers returns ``(output, {name: new value})``. ``check`` gets the shapes of
-    the inputs and returns what is wrong with them, before anything runs.
-    """
-
-    op: str
-    function: Callable[..., Any]
-    params: Mapping[str, Param] = field(default_factory=dict)
-    buffers: Mapping[str, Param] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)
-    needs: frozenset[str] = frozenset()
-    arity: int | None = 1
-    check: Check | None = None
-    custom: bool = False
-    policy: Policy = field(default_factory=Policy)
-    activation: Layer | None = None
-    name: str | None = None
-    where: str = field(default_factory=caller)
-
-    def __post_init__(self) -> None:
-        if self.name is not None:
-            _plan.check_name(self.op, self.name)
-
-    def __call__(self, *nodes: Node) -> Node:
-        """The node that applies this layer, then its activation.
-
-        Raises:
-            TypeError: an argument is not a node, or there are too many or too few of them.
-        """
-        for each in nodes:
-            if not isinstance(each, Node):
-                hint = "a layer takes nodes; a model runs on arrays by nn.predict(model, state, ...)"
-                raise TypeError(f"{self.op} ({self.where}): {hint}, got {type(each).__name__}")
-        if self.arity is not None and len(nodes) != self.arity:
-            raise TypeError(f"{self.op} ({self.where}): takes {self.arity} input(s), got {len(nodes)}")
-        node = Node(layer=self, parents=nodes)
-        return node if self.activation is None else self.activation(node)
-
-    def __repr__(self) -> str:
-        return f"<{self.op} layer, {self.where}>"
-
-    def __deepcopy__(self, memo: Any) -> Layer:
-        return self
-
-
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Node:
+class Node(Applied):
     """A layer applied to nodes. Any node is a model: all that leads to it, with its value as the output.
 
     ``x | layer`` is ``layer(x)``, for any function of a node; ``+ - * / @`` take nodes and constants, an
     index takes part of the value; ``print(node)`` is the table of the model.
     """
 
-    layer: Layer
-    parents: tuple[Node, ...]
-
-    # NumPy would make object arrays of nodes, and indexing alone would make list(node) endless.
-    __array_ufunc__ = None
-    __iter__ = None
-    __axonax_node__ = True
-
-    def __or__(self, other: Callable[[Node], Node]) -> Node:
+    def __or__(self, other: Callable[[Any], Any]) -> Any:
         if not callable(other):
             kind = type(other).__name__
             raise TypeError(f"{self!r}: after | goes a layer or a function of a node, got {kind}")
         result = other(self)
-        if not isinstance(result, Node):
-            name = getattr(other, "__name__", repr(other))
-            raise TypeError(f"{self!r}: {name} after | must return a node, got {type(result).__name__}")
+        for each in jax.tree.leaves(result, is_leaf=lambda each: each is None):
+            if not isinstance(each, Node):
+                name = getattr(other, "__name__", repr(other))
+                raise TypeError(f"{self!r}: {name} after | must return a node, got {type(each).__name__}")
         return result
 
     def __add__(self, other: Any) -> Node:
-        return _binary("add", operator.add, self, other)
+        return _binary(_arithmetic.add, self, other)
 
     def __radd__(self, other: Any) -> Node:
-        return _binary("add", operator.add, other, self)
+        return _binary(_arithmetic.add, other, self)
 
     def __sub__(self, other: Any) -> Node:
-        return _binary("subtract", operator.sub, self, other)
+        return _binary(_arithmetic.subtract, self, other)
 
     def __rsub__(self, other: Any) -> Node:
-        return _binary("subtract", operator.sub, other, self)
+        return _binary(_arithmetic.subtract, other, self)
 
     def __mul__(self, other: Any) -> Node:
-        return _binary("multiply", operator.mul, self, other)
+        return _binary(_arithmetic.multiply, self, other)
 
     def __rmul__(self, other: Any) -> Node:
-        return _binary("multiply", operator.mul, other, self)
+        return _binary(_arithmetic.multiply, other, self)
 
     def __truediv__(self, other: Any) -> Node:
-        return _binary("divide", operator.truediv, self, other)
+        return _binary(_arithmetic.divide, self, other)
 
     def __rtruediv__(self, other: Any) -> Node:
-        return _binary("divide", operator.truediv, other, self)
+        return _binary(_arithmetic.divide, other, self)
 
     def __matmul__(self, other: Any) -> Node:
-        return _binary("matmul", operator.matmul, self, other)
+        return _binary(_arithmetic.matmul, self, other)
 
     def __rmatmul__(self, other: Any) -> Node:
-        return _binary("matmul", operator.matmul, other, self)
+        return _binary(_arithmetic.matmul, other, self)
 
     def __neg__(self) -> Node:
-        return Layer(op="negative", function=operator.neg)(self)
+        negated: Node = _arithmetic.negative()(self)
+        return negated
 
     def __getitem__(self, index: Any) -> Node:
-        return Layer(op="getitem", function=_item, options={"index": index})(self)
+        part: Node = _arithmetic.getitem(_as_arrays(index))(self)
+        return part
 
     def build(self) -> Model:
         """The model as two pure functions, the same two each time (see `build`)."""
         return self._model
 
-    def __repr__(self) -> str:
-        return f"<{self.layer.op} node, {self.layer.where}>"
-
     def __str__(self) -> str:
-        return _display.table(self._plan, self._facts)
-
-    def __deepcopy__(self, memo: Any) -> Node:
-        return self
+        return _table.table(self._plan, self._facts)
 
     def __reduce__(self) -> Any:
         # A flat list: pickle would recurse through a chain and reach its limit at some 200 layers.
-        nodes = _plan.order(self)
+        nodes = order(self)
         places = {node: place for place, node in enumerate(nodes)}
-        rows = [(node.layer, tuple(places[parent] for parent in node.parents)) for node in nodes]
+        rows = [(node.layer, tuple(places[parent] for parent in node.parents), node.named) for node in nodes]
         return _from_rows, (rows,)
 
     @functools.cached_property
@@ -161,37 +97,28 @@ class Node:
 
     @functools.cached_property
     def _model(self) -> Model:
-        return _build.functions(self._plan, self._facts)
+        return _functions.functions(self._plan, self._facts)
 
 
-def _from_rows(rows: list[tuple[Layer, tuple[int, ...]]]) -> Node:
+def _from_rows(rows: list[tuple[Layer, tuple[int, ...], tuple[str, ...]]]) -> Node:
     nodes: list[Node] = []
-    for layer, parents in rows:
-        nodes.append(Node(layer=layer, parents=tuple(nodes[place] for place in parents)))
+    for layer, parents, named in rows:
+        nodes.append(Node(layer=layer, parents=tuple(nodes[place] for place in parents), named=named))
     return nodes[-1]
 
 
-def _binary(op: str, function: Callable[[Any, Any], Any], left: Any, right: Any) -> Node:
-    check = None if op == "matmul" else _broadcasts
-    return Layer(op=op, function=function, arity=2, check=check)(_as_node(left), _as_node(right))
+def _binary(join: Callable[..., Any], left: Any, right: Any) -> Node:
+    result: Node = join(_as_node(left), _as_node(right))
+    return result
 
 
 def _as_node(value: Any) -> Node:
     """A node as it is; a number or an array as a node of that constant."""
-    if isinstance(value, Node):
-        return value
-    return Layer(op="constant", function=_constant, options={"value": value}, arity=0)()
+    return value if isinstance(value, Node) else Node(layer=constant_layer(as_constant(value)), parents=())
 
 
-def _constant(*, value: Any) -> Any:
-    return value
-
-
-def _item(x: Any, *, index: Any) -> Any:
-    return x[index]
-
-
-def _broadcasts(left: jax.ShapeDtypeStruct, right: jax.ShapeDtypeStruct) -> str | None:
-    sizes = zip(reversed(left.shape), reversed(right.shape), strict=False)
-    fits = all(one == two or 1 in (one, two) for one, two in sizes)
-    return None if fits else "needs inputs whose shapes broadcast"
+def _as_arrays(index: Any) -> Any:
+    """An index with arrays for lists, which a layer's data would hold as tuples, of another meaning."""
+    if isinstance(index, tuple):
+        return tuple(map(_as_arrays, index))
+    return np.asarray(index) if isinstance(index, list) else index

@@ -6,11 +6,11 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from axonax.graph._activation import Activation, as_activation
-from axonax.graph._checks import Padding, Sizes, padding_of, positive, sizes
-from axonax.graph._node import Layer
-from axonax.graph._param import Initializer, param
-from axonax.graph._where import builder
+from axonax.graph.data._layer import Layer, computes
+from axonax.graph.data._param import Initializer, param
+from axonax.graph.layers._activation import Activation, as_activation
+from axonax.graph.layers._builder import builder
+from axonax.graph.layers._checks import Padding, Sizes, padding_of, positive, sizes
 from axonax.tensor import layers
 
 
@@ -74,14 +74,12 @@ def conv(
     params = {"kernel": param(shape, kernel_initializer)}
     if use_bias:
         params["bias"] = param((filters,), bias_initializer)
-    return Layer(
-        op="conv",
+    return computes(
         function=layers.conv,
         params=params,
         options={**options, "groups": groups},
         check=functools.partial(_check, rank=rank, groups=groups),
-        activation=as_activation(activation),
-        name=name,
+        then=as_activation(activation),
     )
 
 

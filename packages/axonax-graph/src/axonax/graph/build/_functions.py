@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 
-from axonax.graph import _infer, _inputs, _plan, _run
-from axonax.graph._keys import check_key, fold_path
+from axonax.graph.build import _infer, _inputs, _plan, _run
+from axonax.graph.build._initial import initial_state
+from axonax.graph.build._keys import check_key
+from axonax.graph.data._layer import Applied
 from axonax.tensor import activations, trees
 from axonax.tensor.contracts import Buildable, Closing, Model, ModelState, Unclosed
-
-if TYPE_CHECKING:
-    from axonax.graph._node import Node
 
 _CLOSINGS = {
     "softmax": (activations.softmax, jax.nn.softmax),
@@ -28,12 +27,13 @@ class _ClosedModel(Model):
     unclosed: Unclosed
 
 
-def build(model: Node, *, within: Node | None = None) -> Model:
+def build(model: Applied, *, within: Applied | None = None) -> Model:
     """The model as two pure functions.
 
     ``init(key, *inputs) -> ModelState`` takes arrays, ``jax.ShapeDtypeStruct``, shapes, or one dict of
     these by input name (nothing, where the declared shapes say it all). The key of each parameter follows
-    from its path alone. ``apply(state, *inputs, train=False, key=None) -> (prediction, buffers)``.
+    from its path alone; ``init(..., initial=)`` takes part of the leaves as they are, from a `ModelState` or
+    nested dicts. ``apply(state, *inputs, train=False, key=None) -> (prediction, buffers)``.
 
     Args:
         model: any node.
@@ -93,14 +93,10 @@ def predict(model: Buildable | Model, state: ModelState, *inputs: Any) -> Any:
 def functions(plan: _plan.Plan, facts: _infer.Facts) -> Model:
     """The two functions of a plan; ``facts`` are what the declared shapes of its inputs tell."""
 
-    def init(key: Any, *inputs: Any) -> ModelState:
+    def init(key: Any, *inputs: Any, initial: Any = None) -> ModelState:
         check_key("init", key)
         known = facts if not inputs else _infer.infer(plan, _inputs.bind_abstract(plan, inputs))
-        params: dict[str, Any] = {}
-        buffers: dict[str, Any] = {}
-        for path, leaf in known.leaves.items():
-            (params if leaf.trained else buffers)[path] = _first_value(key, path, leaf)
-        return ModelState(params=trees.unflatten(params), buffers=trees.unflatten(buffers))
+        return initial_state(known, key, initial)
 
     *body, last = plan.steps
     closing = _closing(last)
@@ -127,7 +123,7 @@ def _apply(plan: _plan.Plan) -> Callable[..., tuple[Any, Any]]:
         variables, buffers = trees.flatten(state.variables), trees.flatten(state.buffers)
         call = _run.Call(variables=variables, buffers=buffers, train=train, key=key)
         prediction = _run.run(plan, values, call)
-        if not any(step.layer.buffers for step in plan.steps):
+        if not any(step.layer.computation.buffers for step in plan.steps):
             return prediction, state.buffers
         return prediction, _replaced(state.buffers, call.buffers)
 
@@ -136,26 +132,15 @@ def _apply(plan: _plan.Plan) -> Callable[..., tuple[Any, Any]]:
 
 def _closing(step: _plan.Step) -> Closing | None:
     """What a step that is the last one closes the model by, if it is an activation with logits."""
-    options = dict(step.layer.options)
+    options = {name: value for name, value in step.layer.computation.options.items() if value is not None}
     axis = options.pop("axis", -1)
     if options or not isinstance(axis, int):
         return None
     # By identity: a function of the user need not be hashable, and may compare as it likes.
-    found = (name for name, known in _CLOSINGS.items() if any(each is step.layer.function for each in known))
+    function = step.layer.computation.function
+    found = (name for name, known in _CLOSINGS.items() if any(each is function for each in known))
     name = next(found, None)
     return None if name is None else Closing(name, axis)
-
-
-def _first_value(key: Any, path: str, leaf: _infer.Leaf) -> Any:
-    if leaf.shape is None or leaf.size is None:
-        known = "is unknown" if leaf.shape is None else f"{leaf.shape} is open"
-        hint = "pass inputs (arrays, jax.ShapeDtypeStruct or shapes)"
-        raise ValueError(f"init: {leaf.step}: the shape of {leaf.name} {known}: {hint}")
-    shape = tuple(size for size in leaf.shape if size is not None)
-    try:
-        return leaf.param.initial(fold_path(key, path), shape, leaf.dtype)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"init: {leaf.step}: {leaf.name} {shape}: {error}") from error
 
 
 def _replaced(tree: Any, leaves: Mapping[str, Any]) -> Any:

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 
-from axonax.graph._infer import Facts, Leaf
-from axonax.graph._plan import Plan, Step
+from axonax.graph.build._infer import UNKNOWN, Facts, Leaf
+from axonax.graph.build._plan import Plan, Step
 
 _COLUMNS = ("Layer", "Shape", "Policy", "Parameters", "Parameters Memory")
 _GAP = "   "
@@ -61,7 +61,7 @@ def _title(step: Step, plan: Plan) -> str:
 
 
 def _shape(value: Any) -> str:
-    if value is None:
+    if value is UNKNOWN:
         return "?"
     return str(jax.tree.map(lambda leaf: _Bare(leaf.shape), value))
 
@@ -107,5 +107,5 @@ def _inputs(plan: Plan) -> str:
 
 
 def _declared(step: Step) -> str:
-    shape = step.layer.options["shape"]
+    shape = step.layer.arguments["shape"]
     return "?" if shape is None else str(shape)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 
-from axonax.graph._checks import Padding, Sizes, padding_of, sizes
-from axonax.graph._convolution import check_rank, spatial_rank
-from axonax.graph._node import Layer
-from axonax.graph._where import builder
+from axonax.graph.data._layer import Layer, computes
+from axonax.graph.layers._builder import builder
+from axonax.graph.layers._checks import Padding, Sizes, padding_of, sizes
+from axonax.graph.layers._convolution import check_rank, spatial_rank
 from axonax.tensor import layers
 
 
@@ -47,4 +47,4 @@ def max_pool(
         "dilation": sizes("max_pool", "dilation", dilation),
     }
     check = functools.partial(check_rank, rank=spatial_rank("max_pool", options))
-    return Layer(op="max_pool", function=layers.max_pool, options=options, check=check, name=name)
+    return computes(function=layers.max_pool, options=options, check=check)

@@ -16,9 +16,18 @@ def fold_path(key: Any, path: str) -> Any:
     >>> bool(fold_path(key, "dense_0/kernel") == fold_path(key, "dense_1/kernel"))
     False
     """
+    return fold_words(key, words(path))
+
+
+def words(path: str) -> Any:
+    """The 64 bits of a stable hash of the path, as two ``uint32``."""
     digest = hashlib.blake2b(path.encode(), digest_size=8).digest()
-    high, low = np.frombuffer(digest, dtype=">u4").astype(np.uint32)
-    return jax.random.fold_in(jax.random.fold_in(key, high), low)
+    return np.frombuffer(digest, dtype=">u4").astype(np.uint32)
+
+
+def fold_words(key: Any, words: Any) -> Any:
+    """``key`` with two words folded in, one after the other."""
+    return jax.random.fold_in(jax.random.fold_in(key, words[0]), words[1])
 
 
 def check_key(who: str, key: Any) -> None:

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from axonax.graph._keys import fold_path
-from axonax.graph._plan import Plan, Step
+from axonax.graph.build._keys import fold_path
+from axonax.graph.build._plan import Plan, Step
 from axonax.tensor import names
 
 
@@ -26,19 +26,31 @@ class Call:
 
 
 def run(plan: Plan, inputs: Sequence[Any], call: Call) -> Any:
-    """The value of the last step; new values of buffers are written to ``call.buffers``."""
+    """The value of the last step; new values of buffers are written to ``call.buffers``.
+
+    A value is kept until its last reader has run.
+
+    Raises:
+        ValueError: an optional input that the output cannot do without is missing.
+    """
     pending = iter(inputs)
-    values: list[Any] = []
-    for step in plan.steps:
+    values: dict[int, Any] = {}
+    for place, step in enumerate(plan.steps):
         if step.layer.op == "input":
-            values.append(step.layer.policy.cast_output(next(pending)))
+            values[place] = step.layer.policy.cast_output(next(pending))
         else:
-            values.append(execute(step, [values[source] for source in step.sources], call))
-    return values[-1]
+            values[place] = execute(step, [values[source] for source in step.sources], call)
+        for each in step.done:
+            del values[each]
+    output = values[len(plan.steps) - 1]
+    if output is None:
+        absent = [str(plan.steps[place]) for place, value in zip(plan.inputs, inputs, strict=True) if value is None]
+        raise ValueError(f"{plan.steps[-1]}: has no value, since {', '.join(absent)} is missing: see nn.or_else")
+    return output
 
 
 def execute(step: Step, inputs: Sequence[Any], call: Call, shown: str | None = None) -> Any:
-    """The value of one step.
+    """The value of one step; ``None`` where an input that it needs is missing.
 
     Args:
         step: what to run.
@@ -50,28 +62,44 @@ def execute(step: Step, inputs: Sequence[Any], call: Call, shown: str | None = N
         ValueError: the inputs, the leaves or the mode do not fit the layer; the text names the node, the
             line that made it, and both shapes.
     """
-    layer = step.layer
+    if lacks(step, inputs):
+        return None
+    layer, computation = step.layer, step.layer.computation
     shown = shapes_text(inputs) if shown is None else shown
     specs = [spec(value) for value in inputs]
     check(step, specs, shown)
-    params = {name: _leaf(step, name, specs, call.variables, shown) for name in layer.params}
-    buffers = {name: _leaf(step, name, specs, call.buffers, shown) for name in layer.buffers}
-    mode = {name: _key(step, call) if name == "key" else call.train for name in layer.needs}
+    params = {name: _leaf(step, name, specs, call.variables, shown) for name in computation.params}
+    buffers = {name: _leaf(step, name, specs, call.buffers, shown) for name in computation.buffers}
+    mode = {name: _key(step, call) if name == "key" else call.train for name in computation.needs}
     cast = layer.policy.cast_compute
+    plain, named = split(step, cast(list(inputs)))
     try:
-        result = layer.function(*cast(list(inputs)), **cast(params), **buffers, **layer.options, **mode)
+        result = computation.function(*plain, **named, **cast(params), **buffers, **computation.options, **mode)
     except jax.errors.JAXTypeError as error:
         error.add_note(f"in {step}, with input {shown}")
         raise
     except (TypeError, ValueError, IndexError) as error:
         text = str(error).removeprefix(f"{layer.op}: ")
         raise ValueError(f"{step}: cannot take input {shown}: {text}") from error
-    if layer.buffers:
+    if computation.buffers:
         result = _keep_buffers(step, result, call)
     for leaf in jax.tree.leaves(result, is_leaf=lambda each: each is None):
         if not hasattr(leaf, "dtype") and not isinstance(leaf, bool | int | float | complex):
             raise ValueError(f"{step}: must return arrays, got {type(leaf).__name__}")
     return layer.policy.cast_output(result)
+
+
+def lacks(step: Step, inputs: Sequence[Any]) -> bool:
+    """Whether an input that the step needs is missing: one that came by name may be."""
+    needed = inputs[: len(inputs) - len(step.named)]
+    return not step.layer.computation.takes_none and any(value is None for value in needed)
+
+
+def split(step: Step, inputs: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Those inputs that come in order, and those by name that are there."""
+    count = len(inputs) - len(step.named)
+    named = zip(step.named, inputs[count:], strict=True)
+    return list(inputs[:count]), {name: value for name, value in named if value is not None}
 
 
 def check(step: Step, specs: Sequence[Any], shown: str) -> None:
@@ -80,20 +108,24 @@ def check(step: Step, specs: Sequence[Any], shown: str) -> None:
     Raises:
         ValueError: something is.
     """
-    complaint = step.layer.check(*specs) if step.layer.check else None
+    if step.layer.computation.check is None:
+        return
+    plain, named = split(step, specs)
+    complaint = step.layer.computation.check(*plain, **named)
     if complaint:
         raise ValueError(f"{step}: {complaint}, got {shown}")
 
 
 def required(step: Step, name: str, specs: Sequence[Any], shown: str) -> tuple[int, ...]:
-    """The shape that a leaf must have for these inputs.
+    """The shape that a leaf must have for these inputs, of which those by name do not count.
 
     Raises:
         ValueError: the layer's own function of shapes fails, or gives no shape.
     """
-    leaf = {**step.layer.params, **step.layer.buffers}[name]
+    computation = step.layer.computation
+    leaf = computation.params[name] if name in computation.params else computation.buffers[name]
     try:
-        return leaf.shape_for(*specs)
+        return leaf.shape_for(*split(step, specs)[0])
     except (TypeError, ValueError, IndexError, AttributeError) as error:
         problem = f"the shape of {name} does not follow from input {shown}"
         raise ValueError(f"{step}: {problem}: {error}") from error
@@ -101,7 +133,12 @@ def required(step: Step, name: str, specs: Sequence[Any], shown: str) -> tuple[i
 
 def spec(value: Any) -> Any:
     """The shapes and dtypes of a value, in its structure."""
-    return jax.tree.map(lambda leaf: struct(np.shape(leaf), dtype_of(leaf)), value)
+
+    def one(leaf: Any) -> Any:
+        known = isinstance(leaf, jax.ShapeDtypeStruct)
+        return leaf if known else struct(np.shape(leaf), dtype_of(leaf))
+
+    return jax.tree.map(one, value)
 
 
 def struct(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
@@ -120,15 +157,17 @@ def shapes_text(values: Sequence[Any]) -> str:
 
 
 def _leaf(step: Step, name: str, specs: Sequence[Any], leaves: Mapping[str, Any], shown: str) -> Any:
-    path = step.leaf(name)
+    tie = step.ties.get(name)
+    path = step.leaf(name) if tie is None else tie.path
     if path not in leaves:
         near = names.suggestion(path, leaves)
         hint = near if near.startswith("did you mean") else f"it has {len(leaves)} leaves of other names"
         raise ValueError(f'{step}: the state has no "{path}": {hint}')
-    have, need = np.shape(leaves[path]), required(step, name, specs, shown)
+    value = leaves[path] if tie is None else tie.transform(leaves[path])
+    have, need = np.shape(value), required(step, name, specs, shown)
     if have != need:
         raise ValueError(f"{step}: {name} {have} does not fit input {shown}, which needs {need}")
-    return leaves[path]
+    return value
 
 
 def _key(step: Step, call: Call) -> Any:
@@ -142,7 +181,7 @@ def _key(step: Step, call: Call) -> Any:
 
 def _keep_buffers(step: Step, result: Any, call: Call) -> Any:
     """Write the new values of a layer's buffers, and return its output."""
-    expected = sorted(step.layer.buffers)
+    expected = sorted(step.layer.computation.buffers)
     if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Mapping)):
         raise ValueError(f"{step}: must return (output, {{name: new value}}) for its buffers {expected}")
     output, news = result

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from axonax.graph._checks import fraction
-from axonax.graph._node import Layer
-from axonax.graph._param import Initializer, param
-from axonax.graph._where import builder
+from axonax.graph.data._layer import Layer, computes
+from axonax.graph.data._param import Initializer, param
+from axonax.graph.layers._builder import builder
+from axonax.graph.layers._checks import fraction
 from axonax.tensor import layers
 
 
@@ -61,15 +61,13 @@ def batch_norm(
     if use_offset:
         params["offset"] = param(shape, offset_initializer)
     buffers = {"mean": param(shape, "zeros", dtype="float32"), "var": param(shape, "ones", dtype="float32")}
-    return Layer(
-        op="batch_norm",
+    return computes(
         function=_batch_norm,
         params=params,
         buffers=buffers,
         options={"axis": axis, "momentum": fraction("batch_norm", "momentum", momentum), "eps": eps},
         needs=frozenset({"train"}),
         check=functools.partial(_check, axis=axis),
-        name=name,
     )
 
 

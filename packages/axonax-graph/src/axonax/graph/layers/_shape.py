@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from axonax.graph._node import Layer
-from axonax.graph._where import builder
+from axonax.graph.data._layer import Layer, computes
+from axonax.graph.layers._builder import builder
 from axonax.tensor import layers
 
 
@@ -20,4 +20,4 @@ def flatten(*, name: str | None = None) -> Layer:
     >>> from axonax import graph as nn
     >>> model = nn.input("image", (None, 28, 28)) | nn.flatten()
     """
-    return Layer(op="flatten", function=layers.flatten, name=name)
+    return computes(function=layers.flatten)

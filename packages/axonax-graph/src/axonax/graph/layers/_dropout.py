@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from axonax.graph._checks import fraction
-from axonax.graph._node import Layer
-from axonax.graph._where import builder
+from axonax.graph.data._layer import Layer, computes
+from axonax.graph.layers._builder import builder
+from axonax.graph.layers._checks import fraction
 from axonax.tensor import layers
 
 
@@ -30,4 +30,4 @@ def dropout(rate: float = 0.5, *, name: str | None = None) -> Layer:
     """
     rate = fraction("dropout", "rate", rate)
     needs = frozenset({"key"}) if rate else frozenset()
-    return Layer(op="dropout", function=layers.dropout, options={"rate": rate}, needs=needs, name=name)
+    return computes(function=layers.dropout, options={"rate": rate}, needs=needs)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from axonax.graph._node import Layer
-from axonax.graph._param import Param
-from axonax.graph._where import builder
+from axonax.graph.data._layer import Layer, Tied, computes
+from axonax.graph.data._param import Param
+from axonax.graph.layers._builder import builder
 from axonax.tensor.names import suggestion
 
 _NEEDS = frozenset({"train", "key"})
@@ -62,17 +63,16 @@ def layer(
         raise ValueError(f'layer: needs must be among "train" and "key", got {needs!r}')
     title = getattr(function, "__name__", "layer")
     _check_arguments(title, function, given)
-    return Layer(
-        op=title if title.isidentifier() and title != "input" else "layer",
-        function=function,
+    made = computes(
+        function,
         params=dict(params or {}),
         buffers=dict(buffers or {}),
         options=dict(options or {}),
         needs=frozenset(needs),
         arity=None,
-        custom=True,
-        name=name,
+        bare=True,
     )
+    return replace(made, op=title if title.isidentifier() and title != "input" else "layer")
 
 
 def _check_arguments(title: str, function: Callable[..., Any], given: list[str]) -> None:
@@ -85,3 +85,44 @@ def _check_arguments(title: str, function: Callable[..., Any], given: list[str])
     for name in given:
         if name not in parameters:
             raise ValueError(f'layer: {title} takes no argument "{name}": {suggestion(name, parameters)}')
+
+
+def _same(x: Any) -> Any:
+    return x
+
+
+def tied(layer: Layer, name: str = "kernel", *, transform: Callable[[Any], Any] = _same) -> Tied:
+    """In the place of an initializer: the parameter is that of another layer of the model.
+
+    Args:
+        layer: the layer that keeps the parameter.
+        name: which one.
+        transform: a function of its array; ``jax.numpy.transpose`` turns the kernel of an encoder to that of
+            its decoder.
+
+    Returns:
+        what a builder takes as an initializer.
+
+    Raises:
+        TypeError: no layer, or no function.
+        ValueError: the layer has no parameter of that name; the text lists near matches.
+
+    >>> import jax
+    >>> from axonax import graph as nn
+    >>> encode = nn.dense(4)
+    >>> decode = nn.dense(9, kernel_initializer=nn.tied(encode, transform=jax.numpy.transpose))
+    >>> model = nn.input("x", (None, 9)) | encode | decode
+    >>> nn.build(model).init(jax.random.key(0))
+    ModelState
+      params
+        dense_0/bias float32[4]
+        dense_0/kernel float32[9, 4]
+        dense_1/bias float32[9]
+    """
+    if not isinstance(layer, Layer):
+        raise TypeError(f"tied: needs a layer, such as nn.dense(8), got {type(layer).__name__}")
+    if not callable(transform):
+        raise TypeError(f"tied: transform must be a function of an array, got {transform!r}")
+    if name not in layer.computation.params:
+        raise ValueError(f'tied: {layer!r} has no "{name}": {suggestion(name, layer.computation.params)}')
+    return Tied(layer, name, transform)

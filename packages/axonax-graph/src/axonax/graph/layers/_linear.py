@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from axonax.graph._activation import Activation, as_activation
-from axonax.graph._checks import positive
-from axonax.graph._node import Layer
-from axonax.graph._param import Initializer, param
-from axonax.graph._where import builder
+from axonax.graph.data._layer import Layer, computes
+from axonax.graph.data._param import Initializer, param
+from axonax.graph.layers._activation import Activation, as_activation
+from axonax.graph.layers._builder import builder
+from axonax.graph.layers._checks import positive
 from axonax.tensor import layers
 
 
@@ -48,13 +48,11 @@ def dense(
     params = {"kernel": param(functools.partial(_kernel_shape, units=units), kernel_initializer)}
     if use_bias:
         params["bias"] = param((units,), bias_initializer)
-    return Layer(
-        op="dense",
+    return computes(
         function=layers.dense,
         params=params,
         check=_check,
-        activation=as_activation(activation),
-        name=name,
+        then=as_activation(activation),
     )
 
 
