@@ -68,7 +68,11 @@ from axonax.graph.layers._arithmetic import matmul as matmul
 from axonax.graph.layers._arithmetic import multiply as multiply
 from axonax.graph.layers._arithmetic import negative as negative
 from axonax.graph.layers._arithmetic import subtract as subtract
+from axonax.graph.layers._block import block as block
 from axonax.graph.layers._builder import builder as builder
+from axonax.graph.layers._combining import cond as cond
+from axonax.graph.layers._combining import container as container
+from axonax.graph.layers._combining import or_else as or_else
 from axonax.graph.layers._convolution import conv as conv
 from axonax.graph.layers._custom import layer as layer
 from axonax.graph.layers._custom import tied as tied

@@ -11,7 +11,7 @@ import numpy as np
 
 from axonax.graph.build import _functions, _infer, _plan
 from axonax.graph.data._layer import Applied, Layer, order
-from axonax.graph.layers import _arithmetic
+from axonax.graph.layers import _arithmetic, _combining
 from axonax.graph.layers._constant import as_constant, constant_layer
 from axonax.graph.show import _table
 from axonax.tensor.contracts import Model
@@ -72,6 +72,11 @@ class Node(Applied):
     def __getitem__(self, index: Any) -> Node:
         part: Node = _arithmetic.getitem(_as_arrays(index))(self)
         return part
+
+    def gathered(self, nodes: Any) -> Node:
+        """The node of a container of nodes (see `container`)."""
+        node: Node = _combining.container(nodes)
+        return node
 
     def build(self) -> Model:
         """The model as two pure functions, the same two each time (see `build`)."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,18 +55,31 @@ class Computation:
     then: Layer | None = None
 
 
+_CURRENT: ContextVar[Scope | None] = ContextVar("scope", default=None)
+
+
 @dataclass(frozen=True, eq=False)
 class Scope:
     """A block that layers stand in: their paths begin with its own."""
 
     op: str
     name: str | None = None
-    scope: Scope | None = None
+    scope: Scope | None = field(default_factory=_CURRENT.get)
     where: str = field(default_factory=caller)
 
     def __post_init__(self) -> None:
         if self.name is not None:
             check_name(self.op, self.name)
+
+
+@contextlib.contextmanager
+def inside(scope: Scope) -> Iterator[None]:
+    """While a block is written, the layers that are made stand in it."""
+    token = _CURRENT.set(scope)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -80,7 +95,7 @@ class Layer:
     computation: Computation
     builder: Callable[..., Layer] | None = None
     name: str | None = None
-    scope: Scope | None = None
+    scope: Scope | None = field(default_factory=_CURRENT.get)
     policy: Policy = field(default_factory=Policy)
     where: str = field(default_factory=caller)
 
@@ -94,18 +109,24 @@ class Layer:
         Raises:
             TypeError: an argument is not a node, or there are too many or too few of them.
         """
-        for each in (*nodes, *named.values()):
-            if not isinstance(each, Applied):
-                hint = "a layer takes nodes; a model runs on arrays by nn.predict(model, state, ...)"
-                raise TypeError(f"{self.op} ({self.where}): {hint}, got {type(each).__name__}")
+        given = [self._node(each) for each in (*nodes, *named.values())]
         self._check_count(len(nodes), named)
-        first = next(iter((*nodes, *named.values())), None)
-        if first is None:
+        if not given:
             raise TypeError(f"{self.op} ({self.where}): a layer takes nodes, got none")
-        node = first.applied(self, (*nodes, *named.values()), tuple(named))
+        node = given[0].applied(self, tuple(given), tuple(named))
         if self.computation.outputs is not None:
             return _parts(node, self.computation.outputs)
         return node if self.computation.then is None else self.computation.then(node)
+
+    def _node(self, given: Any) -> Any:
+        """A node as it is, a container of nodes as a node of its own."""
+        if isinstance(given, Applied):
+            return given
+        inner = _first(given)
+        if inner is None:
+            hint = "a layer takes nodes; a model runs on arrays by nn.predict(model, state, ...)"
+            raise TypeError(f"{self.op} ({self.where}): {hint}, got {type(given).__name__}")
+        return inner.gathered(given)
 
     def _check_count(self, count: int, named: Mapping[str, Any]) -> None:
         arity, known = self.computation.arity, self.computation.named
@@ -173,6 +194,10 @@ class Applied:
         """The next node: of the kind of this one, so that the data need not know what stands above it."""
         return type(self)(layer=layer, parents=parents, named=named)
 
+    def gathered(self, nodes: Any) -> Any:
+        """The node of a container of nodes."""
+        raise NotImplementedError
+
     def over(self, parents: tuple[Any, ...]) -> Any:
         """This node on other parents; itself where they are the same."""
         same = all(one is other for one, other in zip(self.parents, parents, strict=True))
@@ -199,6 +224,14 @@ def order(*nodes: Applied) -> list[Any]:
             pending.append((each, True))
             pending.extend((parent, False) for parent in reversed(each.parents))
     return list(found)
+
+
+def _first(given: Any) -> Any:
+    """A node within a container, or ``None``."""
+    if isinstance(given, Applied):
+        return given
+    parts = given.values() if isinstance(given, Mapping) else given if isinstance(given, tuple | list) else ()
+    return next((found for found in map(_first, parts) if found is not None), None)
 
 
 def _parts(node: Any, outputs: Any) -> Any:
