@@ -76,16 +76,23 @@ def cast(tree: PyTree, dtype: Any) -> PyTree:
         dtype: a float dtype.
 
     Returns:
-        a tree of the same structure and shapes.
+        a tree of the same structure and shapes; ``tree`` itself where there is nothing to cast, so that dicts
+        keep their order.
 
     >>> {k: str(v.dtype) for k, v in cast({"x": jnp.ones(2), "n": jnp.arange(2)}, "bfloat16").items()}
     {'n': 'int32', 'x': 'bfloat16'}
     """
     target = jnp.dtype(dtype)
 
-    def one(leaf: Any) -> Any:
+    def differs(leaf: Any) -> bool:
         own = getattr(leaf, "dtype", None)
-        if own is None or own == target or not jnp.issubdtype(own, jnp.floating):
+        return own is not None and own != target and bool(jnp.issubdtype(own, jnp.floating))
+
+    if not any(map(differs, jax.tree.leaves(tree))):
+        return tree
+
+    def one(leaf: Any) -> Any:
+        if not differs(leaf):
             return leaf
         if isinstance(leaf, jax.ShapeDtypeStruct):
             return jax.ShapeDtypeStruct(leaf.shape, target, sharding=leaf.sharding)  # type: ignore[no-untyped-call]
