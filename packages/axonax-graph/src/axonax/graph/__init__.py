@@ -13,8 +13,6 @@ A model is a node: an input with layers applied to it. `build` makes two pure fu
 
 from axonax.graph._node import Node as Node
 from axonax.graph._version import __version__ as __version__
-from axonax.graph.build._functions import build as build
-from axonax.graph.build._functions import predict as predict
 from axonax.graph.data._layer import Layer as Layer
 from axonax.graph.data._param import Param as Param
 from axonax.graph.data._param import param as param
@@ -83,3 +81,5 @@ from axonax.graph.layers._linear import dense as dense
 from axonax.graph.layers._normalization import batch_norm as batch_norm
 from axonax.graph.layers._pooling import max_pool as max_pool
 from axonax.graph.layers._shape import flatten as flatten
+from axonax.graph.program._functions import build as build
+from axonax.graph.program._functions import predict as predict

@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from axonax.graph.build import _functions, _infer, _plan
 from axonax.graph.data._layer import Applied, Layer, order
 from axonax.graph.layers import _arithmetic, _combining
 from axonax.graph.layers._constant import as_constant, constant_layer
+from axonax.graph.program import _functions, _infer, _plan
 from axonax.graph.show import _table
 from axonax.tensor.contracts import Model
 

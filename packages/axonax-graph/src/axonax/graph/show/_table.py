@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 
-from axonax.graph.build._infer import UNKNOWN, Facts, Leaf
-from axonax.graph.build._plan import Plan, Step
+from axonax.graph.program._infer import UNKNOWN, Facts, Leaf
+from axonax.graph.program._plan import Plan, Step
 
 _COLUMNS = ("Layer", "Shape", "Policy", "Parameters", "Parameters Memory")
 _GAP = "   "

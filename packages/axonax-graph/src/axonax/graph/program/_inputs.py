@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from axonax.graph.build._plan import Plan, Step
-from axonax.graph.build._run import struct
+from axonax.graph.program._plan import Plan, Step
+from axonax.graph.program._run import struct
 from axonax.tensor import names
 
 
@@ -55,7 +55,9 @@ def _matched(plan: Plan, inputs: tuple[Any, ...]) -> list[tuple[Step, Any]]:
     if len(inputs) not in (len(steps), len(needed)):
         expected = ", ".join(f'"{step.path}"' for step in steps) or "none"
         raise ValueError(f"the model takes {len(steps)} input(s), {expected}, got {len(inputs)}")
-    taken = dict(zip((step.path for step in (steps if len(inputs) == len(steps) else needed)), inputs, strict=True))
+    taken = dict(
+        zip((step.path for step in (steps if len(inputs) == len(steps) else needed)), inputs, strict=True)
+    )
     return [(step, taken.get(step.path)) for step in steps]
 
 

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from axonax.graph.build._keys import fold_path
-from axonax.graph.build._plan import Plan, Step
+from axonax.graph.program._keys import fold_path
+from axonax.graph.program._plan import Plan, Step
 from axonax.tensor import names
 
 
@@ -44,8 +44,9 @@ def run(plan: Plan, inputs: Sequence[Any], call: Call) -> Any:
             del values[each]
     output = values[len(plan.steps) - 1]
     if output is None:
-        absent = [str(plan.steps[place]) for place, value in zip(plan.inputs, inputs, strict=True) if value is None]
-        raise ValueError(f"{plan.steps[-1]}: has no value, since {', '.join(absent)} is missing: see nn.or_else")
+        given = zip(plan.inputs, inputs, strict=True)
+        absent = ", ".join(str(plan.steps[place]) for place, value in given if value is None)
+        raise ValueError(f"{plan.steps[-1]}: has no value, since {absent} is missing: see nn.or_else")
     return output
 
 
@@ -74,7 +75,9 @@ def execute(step: Step, inputs: Sequence[Any], call: Call, shown: str | None = N
     cast = layer.policy.cast_compute
     plain, named = split(step, cast(list(inputs)))
     try:
-        result = computation.function(*plain, **named, **cast(params), **buffers, **computation.options, **mode)
+        result = computation.function(
+            *plain, **named, **cast(params), **buffers, **computation.options, **mode
+        )
     except jax.errors.JAXTypeError as error:
         error.add_note(f"in {step}, with input {shown}")
         raise

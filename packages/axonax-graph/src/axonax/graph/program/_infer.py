@@ -15,9 +15,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from axonax.graph.build._plan import Plan, Step
-from axonax.graph.build._run import Call, check, dtype_of, execute, lacks, required, spec, struct
 from axonax.graph.data._param import Param
+from axonax.graph.program._plan import Plan, Step
+from axonax.graph.program._run import Call, check, dtype_of, execute, lacks, required, spec, struct
 
 Shape = tuple[int | None, ...]
 
@@ -176,13 +176,16 @@ class _Trial:
         shown = [None if value is None else _join(value) for value in inputs]
         text = _text(shown)
         lanes = [
-            [None if value is None else spec(value[lane]) for value in inputs] for lane in range(len(self.leaves))
+            [None if value is None else spec(value[lane]) for value in inputs]
+            for lane in range(len(self.leaves))
         ]
         key = _key(step, lanes)
         known = None if key is None else self.known.get(key)
         if known is None:
             check(step, lanes[0], text)
-            known = _Known(shapes={name: [required(step, name, mine, text) for mine in lanes] for name in names})
+            known = _Known(
+                shapes={name: [required(step, name, mine, text) for mine in lanes] for name in names}
+            )
         for name in names:
             self.declare(step, name, known.shapes[name], text)
         if known.result is None:
@@ -214,7 +217,9 @@ class _Trial:
             if have != shape:
                 raise ValueError(f"{step}: {name} {have} does not fit input {text}, which needs {shape}")
         if tie is None and path not in self.facts.leaves:
-            self.facts.leaves[path] = replace(leaf, shape=_join([leaves[path] for leaves in self.leaves]).shape)
+            self.facts.leaves[path] = replace(
+                leaf, shape=_join([leaves[path] for leaves in self.leaves]).shape
+            )
 
     def declare_unknown(self, step: Step, name: str) -> None:
         """Note a leaf whose shape is known only if it does not follow from inputs."""
@@ -232,12 +237,22 @@ class _Known:
     result: Any = None
 
 
+def _by_lane(values: Sequence[Any], count: int) -> list[list[Any]]:
+    """The values of each lane; what is missing is so in all of them."""
+    return [[None if value is None else value[lane] for value in values] for lane in range(count)]
+
+
 def _key(step: Step, lanes: list[list[Any]]) -> Any:
     """What decides the shapes of a step: equal data on equal inputs."""
     if step.layer.signature is None or step.ties:
         return None
     leaves, structure = jax.tree.flatten(lanes)
-    return step.layer.signature, step.named, structure, tuple((leaf.shape, leaf.dtype, leaf.weak_type) for leaf in leaves)
+    return (
+        step.layer.signature,
+        step.named,
+        structure,
+        tuple((leaf.shape, leaf.dtype, leaf.weak_type) for leaf in leaves),
+    )
 
 
 def _abstract(step: Step, inputs: list[Any], leaves: dict[str, Any], text: str) -> Any:

@@ -8,10 +8,10 @@ from typing import Any
 
 import jax
 
-from axonax.graph.build import _infer, _inputs, _plan, _run
-from axonax.graph.build._initial import initial_state
-from axonax.graph.build._keys import check_key
 from axonax.graph.data._layer import Applied
+from axonax.graph.program import _infer, _inputs, _plan, _run
+from axonax.graph.program._initial import initial_state
+from axonax.graph.program._keys import check_key
 from axonax.tensor import activations, trees
 from axonax.tensor.contracts import Buildable, Closing, Model, ModelState, Unclosed
 
