@@ -26,9 +26,12 @@ PYTHONS = ("3.11", "3.12", "3.13")
 OLDEST = PYTHONS[0]
 GPU = "--gpu" in sys.argv
 WORKERS = ("-n", "2", "--dist", "worksteal")
+# Where Python may write no bytecode, each process of a test would compile JAX anew, for seconds.
 CACHE = {
     "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".nox" / "jax-cache"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "PYTHONDONTWRITEBYTECODE": "",
+    "PYTHONPYCACHEPREFIX": str(ROOT / ".nox" / "pycache"),
 }
 # Small programs compile in half the time, and round otherwise. JAX up to 0.10 has these flags, the newest for
 # Python 3.11; later ones refuse to start with them.
@@ -36,7 +39,6 @@ QUICK = {
     "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 "
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 }
-NUMERIC = ("tests/ops", "tests/vectors")
 
 
 def groups(*names: str) -> list[str]:
@@ -76,18 +78,19 @@ def quickstart(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests of all packages, docs and examples on the CPU; then integration on the newest Python here."""
+    """All tests of all packages, docs and examples on the CPU; integration on the newest Python here.
+
+    There alone: on the oldest it runs in `lowest`, and here if paths or options are given after --.
+    """
     session.install(*everything(), *groups("test", "borders"))
     session.run("lint-imports")
-    # What looks at rounding is compiled as users' programs are, what looks at behaviour fast. `unit`,
-    # `nightly` and the integration tests on the newest Python compile everything as for users.
-    quick = QUICK if sys.version_info[:2] < (3, 12) else {}
-    nothing_collected = [5] if session.posargs else []
-    for paths, flags in ((NUMERIC, {}), ([f"--ignore={path}" for path in NUMERIC], quick)):
-        command = ("pytest", *paths, *WORKERS, *session.posargs)
-        session.run(*command, env=CACHE | flags, success_codes=[0, *nothing_collected])
     newest = next((version for version in reversed(PYTHONS) if runs(f"python{version}")), None)
-    if newest is None or session.python == newest or sys.version_info[:2] >= _pair(newest):
+    alone = newest is None or session.python == newest or sys.version_info[:2] >= _pair(newest)
+    # Fast, but for what looks at rounding; `unit`, `nightly` and integration compile everything as for users.
+    quick = QUICK if sys.version_info[:2] < (3, 12) else {}
+    elsewhere = [] if alone or session.posargs else ["--ignore=tests/integration"]
+    session.run("pytest", *elsewhere, *WORKERS, *session.posargs, env=CACHE | quick)
+    if alone:
         session.log("no Python newer than this one is here: the integration tests ran on it alone")
     else:
         session.notify(f"integration-{newest}", posargs=())
@@ -218,7 +221,9 @@ def oracle(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """The tests that take minutes."""
+    """The tests that take minutes; then what `tests` compiles fast of the ops, compiled as for users."""
     session.install(*everything(), *groups("test"))
     nothing_collected = 5
     session.run("pytest", "-m", "slow", *session.posargs, success_codes=[0, nothing_collected])
+    if not session.posargs:
+        session.run("pytest", "tests/ops", "tests/vectors", *WORKERS, env=CACHE)

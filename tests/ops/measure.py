@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ops.programs import as_users
 from ops.row import Bound, Case, OpRow, halves
 
 NOTHING = Bound(0)
@@ -50,7 +51,7 @@ def _computed(row: OpRow) -> dict[str, list[Call]]:
         given |= {name: [(first, narrow)], f"{name} in float32": [(first, wide)]}
     calls = [(kind, *each) for kind, several in given.items() for each in several]
 
-    @jax.jit
+    @as_users
     def every(batches: list[list[Any]]) -> list[list[Any]]:
         return [leaves(row, one, arrays) for (_, one, _), arrays in zip(calls, batches, strict=True)]
 

@@ -11,6 +11,7 @@ import pytest
 
 from axonax.functional import losses, metrics
 from axonax.tensor import activations, layers
+from ops.programs import as_users
 
 HALVES = (jnp.float16, jnp.bfloat16)
 FLOATS = (*HALVES, jnp.float32)
@@ -20,7 +21,7 @@ each_float = pytest.mark.parametrize("dtype", FLOATS, ids=lambda dtype: np.dtype
 def value_and_slope(function: Any, *arrays: Any) -> tuple[np.ndarray, np.ndarray]:
     """A compiled function and its gradient in the first array, as float64."""
 
-    @jax.jit
+    @as_users
     def both(*arrays: Any) -> tuple[Any, Any]:
         value, pull = jax.vjp(lambda x: function(x, *arrays[1:]), arrays[0])
         return value, pull(jnp.ones_like(value))[0]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ops.programs import quick
+from ops.programs import as_users, quick
 from ops.row import Case, MetricRow
 from ops.table import METRICS
 
@@ -84,7 +84,7 @@ def scanned(whole: Pass, data: Any) -> Any:
 def test_the_value_with_every_option(row):
     passes = [Pass(row, one) for one in row.cases]
 
-    @jax.jit
+    @as_users
     def every(batches: list[Any]) -> list[Any]:
         pairs = zip(passes, batches, strict=True)
         return [whole.metric.compute(whole.state(data, slice(None))) for whole, data in pairs]
