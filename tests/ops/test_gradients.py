@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from ops.programs import as_users, quick
+from ops.programs import quick
 from ops.row import Case, OpRow
 from ops.table import OPS
 
@@ -151,7 +151,7 @@ def test_check_grads(row):
 def test_gradients_are_finite_at_the_edges(row):
     prepared = [of_differentiable(row, edge, edge.cast(np.float32)) for edge in row.edges]
 
-    @as_users
+    @jax.jit
     def gradients(points: list[Any]) -> list[Any]:
         found = []
         for (call, _), moving in zip(prepared, points, strict=True):
