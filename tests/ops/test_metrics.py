@@ -38,6 +38,7 @@ class Pass:
         self.row, self.options = row, one.options
         self.data = one.cast(np.float32)
         self.metric = row.op(**one.options)
+        self.update, self.compute = jax.jit(self.metric.update), jax.jit(self.metric.compute)  # traced once
 
     def expected(self, weights: Any = None, rows: Any = slice(None)) -> Any:
         y_true, y_pred = self.data
@@ -49,7 +50,7 @@ class Pass:
         state = self.metric.init(y_true, y_pred)
         for rows in parts:
             chosen = {name: value[rows] for name, value in extra.items()}
-            state = self.metric.update(state, y_true[rows], y_pred[rows], **chosen)
+            state = self.update(state, y_true[rows], y_pred[rows], **chosen)
         return state
 
     def check(self, ways: dict[str, tuple[Callable[[Any], Any], Any]], *, compute: bool = True) -> None:
@@ -58,7 +59,7 @@ class Pass:
         @quick
         def every(data: Any) -> dict[str, Any]:
             found = {name: way(data) for name, (way, _) in ways.items()}
-            return {name: self.metric.compute(state) for name, state in found.items()} if compute else found
+            return {name: self.compute(state) for name, state in found.items()} if compute else found
 
         found = every(self.data)
         for name, (_, expected) in ways.items():
