@@ -98,13 +98,10 @@ def draw_curves(history: list[dict[str, float]], path: pathlib.Path) -> None:
     plt.close(figure)
 
 
-def baseline(digits: Digits) -> tuple[float, int]:
-    """The accuracy of scikit-learn's logistic regression, and how many images it learned from.
-
-    It takes the first 10,000 training images at most: half a minute is enough for a comparison.
-    """
-    x_train, x_test = (part.reshape(len(part), -1) for part in (digits.x_train[:10_000], digits.x_test))
-    y_train = digits.y_train[:10_000]
+def baseline(digits: Digits, images: int) -> tuple[float, int]:
+    """The accuracy of scikit-learn's logistic regression, and how many images it learned from."""
+    x_train, x_test = (part.reshape(len(part), -1) for part in (digits.x_train[:images], digits.x_test))
+    y_train = digits.y_train[:images]
     regression = LogisticRegression(max_iter=1000).fit(x_train, y_train)
     return float(regression.score(x_test, digits.y_test)), len(x_train)
 
@@ -119,6 +116,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="default: 5, and 30 for the few bundled digits")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--key", type=int, default=0, help="the seed of everything random in the run")
+    parser.add_argument(
+        "--compare",
+        type=int,
+        default=10_000,
+        help="how many training images scikit-learn's logistic regression learns from",
+    )
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/mnist"))
     parser.add_argument("--smoke", action="store_true", help="one epoch on 512 examples, to see that it runs")
     return parser.parse_args()
@@ -164,7 +167,7 @@ def main() -> None:
     if not np.array_equal(nn.predict(model, loaded, digits.x_test[:8]), probabilities):
         raise SystemExit(f"{weights}: the loaded weights predict something else than the trained ones")
 
-    linear, seen = baseline(digits)
+    linear, seen = baseline(digits, options.compare)
     name = "MNIST" if options.data else "scikit-learn's digits"
     print(
         f"\nAfter {epochs} epochs on {name} ({len(digits.x_train)} images) the {options.model} reads"

@@ -13,7 +13,7 @@ EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "mnist.py"
 
 def accuracy(mnist_path, out, *options: str) -> float:
     pytest.importorskip("matplotlib")
-    command = [sys.executable, str(EXAMPLE), "--data", str(mnist_path), "--out", str(out)]
+    command = [sys.executable, str(EXAMPLE), "--data", str(mnist_path), "--out", str(out), "--compare", "500"]
     printed = subprocess.run([*command, *options], check=True, capture_output=True, text=True).stdout
     assert (out / "curves.png").stat().st_size > 10_000
     found = re.search(r"reads ([\d.]+)% of 10000 test images", printed)
@@ -22,6 +22,7 @@ def accuracy(mnist_path, out, *options: str) -> float:
 
 
 def test_the_dense_model_reads_97_percent_after_five_epochs(mnist_path, tmp_path):
+    """With one key: JAX 0.8 draws 96.93 from it, and 97.3 to 97.5 from others."""
     assert accuracy(mnist_path, tmp_path) >= 0.970
 
 
