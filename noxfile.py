@@ -27,11 +27,10 @@ OLDEST = PYTHONS[0]
 GPU = "--gpu" in sys.argv
 WORKERS = ("-n", "2", "--dist", "worksteal")
 # Where Python may write no bytecode, each process of a test would compile JAX anew, for seconds.
-CACHE = {
+BYTECODE = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(ROOT / ".nox" / "pycache")}
+CACHE = BYTECODE | {
     "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".nox" / "jax-cache"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    "PYTHONDONTWRITEBYTECODE": "",
-    "PYTHONPYCACHEPREFIX": str(ROOT / ".nox" / "pycache"),
 }
 # Small programs compile in half the time, and round otherwise. JAX up to 0.10 has these flags, the newest for
 # Python 3.11; later ones refuse to start with them.
@@ -80,7 +79,7 @@ def quickstart(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests of all packages, docs and examples on the CPU; integration on the newest Python here.
 
-    There alone: on the oldest it runs in `lowest`, and here if paths or options are given after --.
+    There alone: on the oldest it runs in `lowest`, and here too if paths or options are given after --.
     """
     session.install(*everything(), *groups("test", "borders"))
     session.run("lint-imports")
@@ -128,7 +127,7 @@ def lowest(session: nox.Session) -> None:
     session.install("--resolution", "lowest-direct", *everything())
     session.install(*groups("test"))  # what is installed stays: only the tests' own tools are new
     session.run("python", "tools/check_floors.py")
-    session.run("pytest", "packages", "tests/integration", *WORKERS, *session.posargs)
+    session.run("pytest", "packages", "tests/integration", *WORKERS, *session.posargs, env=BYTECODE)
 
 
 @nox.session

@@ -13,18 +13,16 @@ import numpy as np
 
 # JAX up to 0.10 can write kernels without MLIR: of a program of small ones a quarter of the time remains.
 _OLD = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
-_OLD_DEFAULTS = {"xla_cpu_use_fusion_emitters": True, "xla_cpu_parallel_codegen_split_count": 1}
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 QUICK |= _OLD if jax.__version_info__ < (0, 11) else {}
 quick = functools.partial(jax.jit, compiler_options=QUICK)
 """``jax.jit`` that compiles fast, where rounding is not looked at."""
 
-HURRIED = "--xla_backend_optimization_level=0" in os.environ.get("XLA_FLAGS", "")
-"""Whether the whole process compiles fast, as `nox -s tests` has it."""
 _USERS = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
-_USERS |= {name: default for name, default in _OLD_DEFAULTS.items() if name in QUICK}
-as_users = functools.partial(jax.jit, compiler_options=_USERS if HURRIED else None)
-"""``jax.jit`` that compiles as it does for users even then, where rounding is looked at."""
+_USERS |= {"xla_cpu_use_fusion_emitters": True} if jax.__version_info__ < (0, 11) else {}
+_HURRIED = "--xla_backend_optimization_level=0" in os.environ.get("XLA_FLAGS", "")
+as_users = functools.partial(jax.jit, compiler_options=_USERS if _HURRIED else None)
+"""``jax.jit`` that compiles as for users, where rounding is looked at, though the whole run compiles fast."""
 
 
 def traced(values: Any) -> tuple[list[Any], Callable[[Any], Any]]:
