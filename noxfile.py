@@ -214,6 +214,7 @@ def oracle(session: nox.Session) -> None:
     session.install(*editable(GROUND, "functional"), *groups("unit"), "torch==2.13.0", "keras==3.15.1")
     session.run("python", "tools/write_fixtures.py", *session.posargs)
     session.run("python", "tools/write_torch_steps.py", *session.posargs)
+    session.run("python", "tools/write_torch_layers.py", *session.posargs)
     session.run("python", "tools/write_keras_fixtures.py", *session.posargs)
     session.run("pytest", "tests/ops/test_torch.py", "tests/ops/test_peers.py", env=CACHE)
 
