@@ -113,6 +113,22 @@ def out_of_range_is_nan(op: Any) -> None:
     assert np.isnan(op(jnp.array([0]), jnp.zeros((0, 3)))).all()
 
 
+def cosines(a: np.ndarray, b: np.ndarray, *, axis: int = -1, keep_axis: bool = False) -> np.ndarray:
+    lengths = np.sqrt((a**2).sum(axis, keepdims=True) * (b**2).sum(axis, keepdims=True))
+    found = (a * b).sum(axis, keepdims=True) / np.where(lengths, lengths, 1)
+    return found if keep_axis else found.squeeze(axis)
+
+
+def size_does_not_matter(op: Any) -> None:
+    """Vectors whose squares would overflow, or vanish, have the same angle."""
+    a, b = jnp.asarray(X, jnp.float32), jnp.asarray(X[..., ::-1] + 1, jnp.float32)
+    expected = op(a, b)
+    for size in (1e30, 1e-30):
+        np.testing.assert_allclose(op(a * size, b / size), expected, rtol=1e-5)
+        slope = jax.grad(lambda a, size=size: op(a * size, b).sum())(a)
+        np.testing.assert_allclose(slope, jax.grad(lambda a: op(a, b).sum())(a), rtol=1e-4, atol=1e-6)
+
+
 ROWS: tuple[OpRow, ...] = (
     OpRow(
         name="layers.dense",
@@ -229,5 +245,48 @@ ROWS: tuple[OpRow, ...] = (
         cases=(case(X[..., :4].copy(), TABLE, TABLE[:, 0].copy()), case(X[..., :4].copy(), TABLE)),
         bound=REDUCTION,
         torch="F.linear(x, kernel, bias)",
+    ),
+    OpRow(
+        name="layers.average",
+        formula="sum of the arrays / how many",
+        oracle=lambda xs: sum(xs) / len(xs),
+        oracle_name="NumPy in float64",
+        peers="Keras",
+        cases=(case([X, X[..., ::-1].copy() + 1, X[:, :1].copy()]), case([X])),
+        bound=REDUCTION,
+        torch="sum(xs) / len(xs)",
+    ),
+    OpRow(
+        name="layers.dot",
+        formula="sum_i a_i b_i",
+        oracle=lambda a, b, axis=-1, keep_axis=False: (a * b).sum(axis, keepdims=keep_axis),
+        oracle_name="NumPy in float64",
+        peers="Keras, torch",
+        cases=(
+            case(X, X[..., ::-1].copy() + 1),
+            case(X, X[:, :1].copy(), axis=2, keep_axis=True),
+            case(X, X + 1, axis=1),
+            case(X[:, :0].copy(), X[:, :0].copy(), axis=1),
+        ),
+        bound=REDUCTION,
+        torch="(a * b).sum(axis, keepdim=keep_axis)",
+    ),
+    OpRow(
+        name="layers.cosine_similarity",
+        formula="sum_i a_i b_i / (length(a) length(b))",
+        oracle=cosines,
+        oracle_name="NumPy in float64",
+        peers="torch",
+        cases=(
+            case(X, X[..., ::-1].copy() + 1),
+            case(X, X[:, :1].copy(), axis=2, keep_axis=True),
+            case(X, X + 1, axis=1),
+            case(X * np.array([[[0.0]], [[1.0]]]), X),
+        ),
+        bound=REDUCTION,
+        edges=(case(X * 0, X), case(X * 0, X * 0)),
+        smooth=3,
+        torch="F.cosine_similarity(a, b, axis)",
+        laws=(size_does_not_matter,),
     ),
 )

@@ -62,6 +62,17 @@ IMAGE = jnp.ones((1, 4, 6, 2))
             lambda: layers.stack_columns({"age": X}, ignore=["ages"]),
             "stack_columns: no column 'ages' to ignore: did you mean \"age\"",
         ),
+        (lambda: layers.average([]), "average: at least one array is required, got none"),
+        (
+            lambda: layers.average([X, X[:, :2]]),
+            r"average: shapes must have as many axes, of sizes that agree or are 1, got \(2, 3, 4\), \(2, 2",
+        ),
+        (lambda: layers.dot(X, X[0]), r"dot: shapes must have as many axes.* got \(2, 3, 4\), \(3, 4\)"),
+        (lambda: layers.dot(X, X, axis=3), "dot: axis 3 is out of bounds for 3 axes"),
+        (
+            lambda: layers.cosine_similarity(X, X[..., :1]),
+            r"cosine_similarity: vectors along axis -1 must be equally long, got \(2, 3, 4\) and \(2, 3, 1\)",
+        ),
     ],
 )
 def test_shapes_that_do_not_fit(call, message):
@@ -179,6 +190,10 @@ def test_integers_stay_what_they_are(dtype):
 def test_dtypes_are_promoted_where_arrays_meet():
     assert layers.concatenate([jnp.ones(2, jnp.int32), jnp.ones(2, jnp.float16)]).dtype == jnp.float16
     assert layers.stack_columns([jnp.ones(2, jnp.int32), jnp.ones(2)]).dtype == jnp.float32
+    assert layers.average([jnp.ones(2, jnp.int32), jnp.ones(2, jnp.bfloat16)]).dtype == jnp.bfloat16
+    assert layers.average([jnp.ones(2, jnp.int32)]).dtype == jnp.float32
+    assert layers.dot(jnp.ones(2, jnp.int32), jnp.ones(2, jnp.int8)).dtype == jnp.int32
+    assert layers.cosine_similarity(jnp.ones(2, jnp.int32), jnp.ones(2, jnp.int32)).dtype == jnp.float32
 
 
 def test_no_part_at_all():

@@ -80,5 +80,8 @@ from axonax.tensor.layers._sampling import sample as sample
 from axonax.tensor.layers._shape import flatten as flatten
 from axonax.tensor.layers._shape import reshape as reshape
 from axonax.tensor.layers._shape import transpose as transpose
+from axonax.tensor.layers._similarity import average as average
+from axonax.tensor.layers._similarity import cosine_similarity as cosine_similarity
+from axonax.tensor.layers._similarity import dot as dot
 from axonax.tensor.layers._transposed import conv_transpose as conv_transpose
 from axonax.tensor.layers._unroll import unroll as unroll
