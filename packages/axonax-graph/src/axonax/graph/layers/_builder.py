@@ -114,7 +114,7 @@ def _layer(op: str, build: Callable[..., Layer], arguments: Mapping[str, Any], m
         return made
     rest = dict(arguments)
     name = rest.pop("name", None)
-    if made.computation.then is not None:
+    if made.computation.then is not None and "activation" in rest:
         rest["activation"] = None  # a node of its own, with a record of its own
     title = made.op if fresh and made.op else op
     return replace(made, op=title, arguments=rest, builder=build, name=made.name or name)

@@ -114,7 +114,12 @@ def check(step: Step, specs: Sequence[Any], shown: str) -> None:
     if step.layer.computation.check is None:
         return
     plain, named = split(step, specs)
-    complaint = step.layer.computation.check(*plain, **named)
+    try:
+        complaint = step.layer.computation.check(*plain, **named)
+    except AttributeError:  # a container has no axes
+        if all(hasattr(each, "shape") for each in specs if each is not None):
+            raise
+        complaint = "needs arrays and no container, whose parts are node[...]"
     if complaint:
         raise ValueError(f"{step}: {complaint}, got {shown}")
 
