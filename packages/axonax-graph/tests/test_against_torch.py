@@ -24,13 +24,29 @@ QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes
 CASES = {
     "dense": nn.dense(4),
     "dense no bias": nn.dense(4, use_bias=False),
+    "bilinear": nn.bilinear(4),
+    "embedding": nn.embedding(6, 4),
     "conv 1d": nn.conv(6, 3),
     "conv 3d": nn.conv(3, 2),
     "conv strides": nn.conv(6, 3, strides=(2, 1), padding=1),
     "conv same": nn.conv(6, (3, 2), kernel_dilation=2, padding="same"),
     "conv groups": nn.conv(6, (2, 3), groups=2, use_bias=False),
+    "conv_transpose": nn.conv_transpose(6, 3, strides=2),
+    "conv_transpose groups": nn.conv_transpose(6, (3, 2), strides=(2, 1), kernel_dilation=2, groups=2),
+    "depthwise_conv": nn.depthwise_conv(2, (3, 2)),
+    "separable_conv2d": nn.separable_conv2d(2, (3, 2)),
+    "separable_conv3d": nn.separable_conv3d(2, (2, 3, 2)),
     "batch_norm": nn.batch_norm(momentum=0.8),
     "batch_norm plain": nn.batch_norm(momentum=0.8, use_scale=False, use_offset=False),
+    "instance_norm": nn.instance_norm(),
+    "instance_norm running": nn.instance_norm(running=True, momentum=0.8),
+    "layer_norm": nn.layer_norm(),
+    "layer_norm axes": nn.layer_norm(axis=(1, 2)),
+    "rms_norm": nn.rms_norm(),
+    "group_norm": nn.group_norm(2),
+    "local_response_norm": nn.local_response_norm(3, alpha=0.5),
+    "weight_norm": nn.weight_norm(nn.dense(4)),
+    "spectral_norm": nn.spectral_norm(nn.dense(4)),
 }
 
 
@@ -127,3 +143,7 @@ def test_layers_compute_and_learn_what_torch_does(case, what):
         np.testing.assert_allclose(
             found[name], array, TOLERANCE, TOLERANCE * np.abs(array).max(), err_msg=name
         )
+
+
+def test_every_case_of_torch_is_in_the_table():
+    assert CASES.keys() == committed().keys()

@@ -7,6 +7,8 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
+
 from axonax.graph.data._layer import Layer, computes
 from axonax.graph.layers._builder import builder, joining
 
@@ -60,6 +62,26 @@ def divide(*nodes: Any, name: str | None = None) -> Any:
     >>> model = nn.divide(nn.input("a", (None, 3)), nn.input("b", (None, 3)))
     """
     return _folded(operator.truediv)
+
+
+@joining
+def maximum(*nodes: Any, name: str | None = None) -> Any:
+    """The largest of two or more nodes, element by element; arguments as for `add`.
+
+    >>> from axonax import graph as nn
+    >>> model = nn.maximum(nn.input("a", (None, 3)), nn.input("b", (None, 3)))
+    """
+    return _folded(jnp.maximum)
+
+
+@joining
+def minimum(*nodes: Any, name: str | None = None) -> Any:
+    """The smallest of two or more nodes, element by element; arguments as for `add`.
+
+    >>> from axonax import graph as nn
+    >>> model = nn.minimum(nn.input("a", (None, 3)), nn.input("b", (None, 3)))
+    """
+    return _folded(jnp.minimum)
 
 
 @joining

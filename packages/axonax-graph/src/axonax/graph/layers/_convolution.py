@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from axonax.graph.data._layer import Layer, computes
@@ -70,7 +70,7 @@ def conv(
         "kernel_dilation": sizes("conv", "kernel_dilation", kernel_dilation),
     }
     rank = spatial_rank("conv", {"kernel_size": kernel_size, **options})
-    shape = functools.partial(_kernel_shape, filters=filters, kernel_size=kernel_size, groups=groups)
+    shape = functools.partial(kernel_shape, filters=filters, kernel_size=kernel_size, groups=groups)
     params = {"kernel": param(shape, kernel_initializer)}
     if use_bias:
         params["bias"] = param((filters,), bias_initializer)
@@ -78,7 +78,7 @@ def conv(
         function=layers.conv,
         params=params,
         options={**options, "groups": groups},
-        check=functools.partial(_check, rank=rank, groups=groups),
+        check=functools.partial(check_groups, rank=rank, groups=groups),
         then=as_activation(activation),
     )
 
@@ -104,12 +104,18 @@ def check_rank(x: Any, rank: int | None) -> str | None:
     return f"needs an input (batch, *spatial, channels) with {axes} spatial axes"
 
 
-def _kernel_shape(x: Any, *, filters: int, kernel_size: Sizes, groups: int) -> tuple[int, ...]:
-    window: Sequence[int] = (kernel_size,) * (x.ndim - 2) if isinstance(kernel_size, int) else kernel_size
-    return (*window, x.shape[-1] // groups, filters)
+def kernel_shape(x: Any, *, filters: int, kernel_size: Sizes, groups: int) -> tuple[int, ...]:
+    """The shape of a kernel for an input."""
+    return (*window_of(x, kernel_size), x.shape[-1] // groups, filters)
 
 
-def _check(x: Any, *, rank: int | None, groups: int) -> str | None:
+def window_of(x: Any, size: Sizes) -> tuple[int, ...]:
+    """A size for each spatial axis of an input."""
+    return (size,) * (x.ndim - 2) if isinstance(size, int) else tuple(size)
+
+
+def check_groups(x: Any, *, rank: int | None, groups: int) -> str | None:
+    """What is wrong with an input for a convolution in so many groups."""
     if complaint := check_rank(x, rank):
         return complaint
     return f"needs channels that groups={groups} divides" if x.shape[-1] % groups else None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from axonax.graph.data._layer import Layer, Tied, computes
+from axonax.graph.data._layer import Applied, Layer, Tied, computes
 from axonax.graph.data._param import Param
 from axonax.graph.layers._builder import builder
 from axonax.tensor.names import suggestion
@@ -23,6 +23,7 @@ def layer(
     buffers: Mapping[str, Param] | None = None,
     options: Mapping[str, Any] | None = None,
     needs: tuple[str, ...] = (),
+    optional: bool = False,
     name: str | None = None,
 ) -> Layer:
     """A layer of any function of arrays, with parameters of its own.
@@ -35,6 +36,8 @@ def layer(
         options: further keyword arguments.
         needs: ``"train"`` and ``"key"`` hand the mode and a key of the layer's own (``None`` when not
             training) to the function.
+        optional: whether the function can do without an input, and gets ``None`` for one that is missing;
+            else the result is missing too.
         name: the path of the layer; ``None`` numbers it.
 
     Returns:
@@ -70,9 +73,40 @@ def layer(
         options=dict(options or {}),
         needs=frozenset(needs),
         arity=None,
+        takes_none=bool(optional),
         bare=True,
     )
-    return replace(made, op=title if title.isidentifier() and title != "input" else "layer")
+    return replace(made, op=_op(title))
+
+
+def _op(title: str) -> str:
+    return title if title.isidentifier() and title != "input" else "layer"
+
+
+@builder
+def function(function: Callable[..., Any], *, optional: bool = False, name: str | None = None) -> Layer:
+    """A layer of any function of arrays, without parameters.
+
+    Args:
+        function: called on the values of the nodes that the layer is applied to.
+        optional: whether it can do without an input, and gets ``None`` for one that is missing; else the
+            result is missing too.
+        name: the path of the layer; ``None`` numbers it by the function's name.
+
+    Returns:
+        a layer of as many inputs as the function takes.
+
+    Raises:
+        ValueError: no function.
+
+    >>> from axonax import graph as nn
+    >>> model = nn.input("x", (None, 3)) | nn.function(lambda x: x**2 + 1)
+    """
+    if not callable(function) or isinstance(function, Applied | Layer):
+        raise ValueError(f"function: needs a function of arrays, got {function!r}")
+    title = getattr(function, "__name__", "function")
+    made = computes(function, arity=None, takes_none=bool(optional), bare=True)
+    return replace(made, op=_op(title) if title != "<lambda>" else "function")
 
 
 def _check_arguments(title: str, function: Callable[..., Any], given: list[str]) -> None:

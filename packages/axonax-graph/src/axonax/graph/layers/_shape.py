@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 from axonax.graph.data._layer import Layer, computes
 from axonax.graph.layers._builder import builder
+from axonax.graph.layers._checks import Sizes, integers, sizes
 from axonax.tensor import layers
 
 
@@ -21,3 +25,82 @@ def flatten(*, name: str | None = None) -> Layer:
     >>> model = nn.input("image", (None, 28, 28)) | nn.flatten()
     """
     return computes(function=layers.flatten)
+
+
+@builder
+def reshape(shape: Sequence[int | Literal["batch"]], *, name: str | None = None) -> Layer:
+    """The same values in the same order, in another shape.
+
+    Args:
+        shape: the whole shape: ``"batch"`` stands for the size of the first axis of the input, one ``-1`` for
+            what is left.
+        name: the path of the layer; ``None`` numbers it.
+
+    Returns:
+        a layer to an output of that shape.
+
+    Raises:
+        ValueError: a size that is neither an integer of at least -1 nor ``"batch"``, or more than one ``-1``.
+
+    >>> from axonax import graph as nn
+    >>> model = nn.input("x", (None, 12)) | nn.reshape(("batch", 3, -1))
+    """
+    known = isinstance(shape, tuple | list) and all(
+        each == "batch" if isinstance(each, str) else isinstance(each, int) and each >= -1 for each in shape
+    )
+    if not known or list(shape).count(-1) > 1:
+        raise ValueError(f'reshape: shape must hold sizes, "batch" and at most one -1, got {shape!r}')
+    return computes(function=layers.reshape, options={"shape": shape})
+
+
+@builder
+def transpose(axes: Sequence[int] | None = None, *, name: str | None = None) -> Layer:
+    """The axes in another order.
+
+    Args:
+        axes: which axis of the input comes at each place, the batch among them; negative ones count from the
+            end. All in reverse if ``None``.
+        name: the path of the layer; ``None`` numbers it.
+
+    Returns:
+        a layer to an output with the axes in that order.
+
+    Raises:
+        ValueError: something else than integers that differ.
+
+    >>> from axonax import graph as nn
+    >>> model = nn.input("x", (None, 12, 3)) | nn.transpose((0, 2, 1))
+    """
+    if axes is not None:
+        integers("transpose", "axes", axes)
+    return computes(function=layers.transpose, options={"axes": axes})
+
+
+@builder
+def pixel_shuffle(factor: Sizes, *, name: str | None = None) -> Layer:
+    """Channels become finer positions; in the channels, those of the result are outermost, as in PyTorch.
+
+    Args:
+        factor: how much finer, one integer for all spatial axes or one an axis.
+        name: the path of the layer; ``None`` numbers it.
+
+    Returns:
+        a layer from ``(batch, *spatial, channels)`` to ``(batch, *(size * factor), fewer channels)``.
+
+    Raises:
+        ValueError: a factor that is not a positive integer.
+
+    >>> from axonax import graph as nn
+    >>> model = nn.input("image", (None, 7, 7, 16)) | nn.pixel_shuffle(2)
+    """
+    return computes(layers.pixel_shuffle, options={"factor": sizes("pixel_shuffle", "factor", factor)})
+
+
+@builder
+def depth_to_space(factor: Sizes, *, name: str | None = None) -> Layer:
+    """As `pixel_shuffle`, with the channels of the result innermost, as in TensorFlow and ONNX.
+
+    >>> from axonax import graph as nn
+    >>> model = nn.input("image", (None, 7, 7, 16)) | nn.depth_to_space(2)
+    """
+    return computes(layers.depth_to_space, options={"factor": sizes("depth_to_space", "factor", factor)})
