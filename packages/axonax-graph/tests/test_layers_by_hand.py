@@ -1,4 +1,4 @@
-"""Each builder beside its function of `axonax.tensor.layers`, on the same parameters, one program a family."""
+"""Each builder beside its function of `axonax.tensor.layers`, on the same parameters."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -16,6 +16,8 @@ from axonax.graph.data._where import caller
 from axonax.tensor.precision import Policy
 
 Check = Callable[..., str | None]
+MANY = 1 << 30
+"""As the most inputs of a layer: any number."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,6 +135,7 @@ class Layer:
         least, most = arity if isinstance(arity, tuple) else (arity, arity)
         if (least is not None and count < least) or (most is not None and count > most):
             span = f"{least}" if least == most else f"{least} to {most}"
+            span = f"{least} or more" if most is not None and most >= MANY else span
             raise TypeError(f"{self.op} ({self.where}): takes {span} input(s), got {count}")
         for name in named:
             if name not in known:

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from axonax.graph.data._layer import Layer, computes
+from axonax.graph.data._layer import MANY, Layer, computes
 from axonax.graph.layers._builder import builder, joining
 
 
@@ -126,7 +126,7 @@ def getitem(index: Any, *, name: str | None = None) -> Layer:
 
 
 def _folded(function: Callable[[Any, Any], Any]) -> Layer:
-    return computes(functools.partial(_fold, function=function), arity=(2, 1 << 30), check=_broadcasts)
+    return computes(functools.partial(_fold, function=function), arity=(2, MANY), check=_broadcasts)
 
 
 def _fold(*values: Any, function: Callable[[Any, Any], Any]) -> Any:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from axonax.graph.data._layer import Applied, Layer, computes
+from axonax.graph.data._layer import MANY, Applied, Layer, computes
 from axonax.graph.layers._builder import joining, recorded
 from axonax.tensor import layers
 
@@ -85,7 +85,7 @@ def or_else(*nodes: Any, name: str | None = None) -> Any:
     >>> given = nn.input("context", (None, 3), optional=True)
     >>> model = nn.or_else(given | nn.dense(8), nn.input("x", (None, 8)))
     """
-    return computes(_first, arity=(2, 1 << 30), takes_none=True)
+    return computes(_first, arity=(2, MANY), takes_none=True)
 
 
 def _first(*values: Any) -> Any:

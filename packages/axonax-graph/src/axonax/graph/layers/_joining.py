@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from axonax.graph.data._layer import Layer, computes
+from axonax.graph.data._layer import MANY, Layer, computes
 from axonax.graph.layers._builder import builder, joining
 from axonax.graph.layers._checks import has_axes, integer, positive
 from axonax.tensor import layers
@@ -33,7 +33,7 @@ def concatenate(*nodes: Any, axis: int = -1, name: str | None = None) -> Any:
     """
     axis = integer("concatenate", "axis", axis)
     check = functools.partial(_check_alike, axis=axis)
-    return computes(_concatenated, options={"axis": axis}, arity=(1, 1 << 30), check=check)
+    return computes(_concatenated, options={"axis": axis}, arity=(1, MANY), check=check)
 
 
 @builder

@@ -10,7 +10,7 @@ from typing import Any
 from axonax.graph.data._layer import Computation, Layer
 from axonax.graph.data._param import Initializer, Param, param
 from axonax.graph.layers._builder import builder
-from axonax.graph.layers._checks import number, sizes
+from axonax.graph.layers._checks import number, positive
 from axonax.tensor import layers
 from axonax.tensor.names import suggestion
 
@@ -69,15 +69,15 @@ def spectral_norm(
 
     Raises:
         TypeError: no layer.
-        ValueError: it has no such parameter, or has a ``u`` of its own; ``steps`` is no integer of at least
-            0, or ``eps`` is below 0.
+        ValueError: it has no such parameter, or has a ``u`` of its own; ``steps`` is not a positive integer,
+            ``eps`` is below 0.
 
     >>> from axonax import graph as nn
     >>> model = nn.input("x", (None, 3)) | nn.spectral_norm(nn.dense(8))
     """
     inner = _inner("spectral_norm", layer, of, "u")
     options = {
-        "steps": sizes("spectral_norm", "steps", steps, least=0),
+        "steps": positive("spectral_norm", "steps", steps),
         "eps": number("spectral_norm", "eps", eps),
     }
     u = param(functools.partial(_units, kernel=inner.params[of]), "normal", dtype="float32")
@@ -97,8 +97,8 @@ def _inner(who: str, layer: Any, of: str, new: str) -> Computation:
     if not isinstance(layer, Layer):
         raise TypeError(f"{who}: needs a layer, such as nn.dense(8), got {type(layer).__name__}")
     computation = layer.computation
-    if of not in computation.params:
-        raise ValueError(f'{who}: {layer!r} has no "{of}": {suggestion(of, computation.params)}')
+    if not isinstance(of, str) or of not in computation.params:
+        raise ValueError(f'{who}: {layer!r} has no "{of}": {suggestion(str(of), computation.params)}')
     if new in {*computation.params, *computation.buffers}:
         raise ValueError(f'{who}: {layer!r} has a "{new}" of its own')
     return computation

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from axonax.graph.data._layer import Layer, computes
 from axonax.graph.layers._builder import builder
 from axonax.graph.layers._checks import Sizes, integers, sizes
+from axonax.graph.layers._convolution import check_rank, spatial_rank
 from axonax.tensor import layers
 
 
@@ -24,7 +27,7 @@ def flatten(*, name: str | None = None) -> Layer:
     >>> from axonax import graph as nn
     >>> model = nn.input("image", (None, 28, 28)) | nn.flatten()
     """
-    return computes(function=layers.flatten)
+    return computes(function=layers.flatten, check=_check_batch)
 
 
 @builder
@@ -50,7 +53,9 @@ def reshape(shape: Sequence[int | Literal["batch"]], *, name: str | None = None)
     )
     if not known or list(shape).count(-1) > 1:
         raise ValueError(f'reshape: shape must hold sizes, "batch" and at most one -1, got {shape!r}')
-    return computes(function=layers.reshape, options={"shape": shape})
+    return computes(
+        function=layers.reshape, options={"shape": shape}, check=functools.partial(_check_size, shape=shape)
+    )
 
 
 @builder
@@ -71,9 +76,11 @@ def transpose(axes: Sequence[int] | None = None, *, name: str | None = None) -> 
     >>> from axonax import graph as nn
     >>> model = nn.input("x", (None, 12, 3)) | nn.transpose((0, 2, 1))
     """
-    if axes is not None:
-        integers("transpose", "axes", axes)
-    return computes(function=layers.transpose, options={"axes": axes})
+    if axes is not None and not isinstance(integers("transpose", "axes", axes), tuple):
+        raise ValueError(f"transpose: axes must be all axes in their new order, got {axes!r}")
+    return computes(
+        function=layers.transpose, options={"axes": axes}, check=functools.partial(_check_order, axes=axes)
+    )
 
 
 @builder
@@ -93,7 +100,7 @@ def pixel_shuffle(factor: Sizes, *, name: str | None = None) -> Layer:
     >>> from axonax import graph as nn
     >>> model = nn.input("image", (None, 7, 7, 16)) | nn.pixel_shuffle(2)
     """
-    return computes(layers.pixel_shuffle, options={"factor": sizes("pixel_shuffle", "factor", factor)})
+    return _finer(layers.pixel_shuffle, factor)
 
 
 @builder
@@ -103,4 +110,30 @@ def depth_to_space(factor: Sizes, *, name: str | None = None) -> Layer:
     >>> from axonax import graph as nn
     >>> model = nn.input("image", (None, 7, 7, 16)) | nn.depth_to_space(2)
     """
-    return computes(layers.depth_to_space, options={"factor": sizes("depth_to_space", "factor", factor)})
+    return _finer(layers.depth_to_space, factor)
+
+
+def _finer(function: Callable[..., Any], factor: Any) -> Layer:
+    options = {"factor": sizes(function.__name__, "factor", factor)}
+    check = functools.partial(check_rank, rank=spatial_rank(function.__name__, options))
+    return computes(function, options=options, check=check)
+
+
+def _check_batch(x: Any) -> str | None:
+    return None if x.ndim else "needs an input (batch, ...)"
+
+
+def _check_size(x: Any, *, shape: tuple[Any, ...]) -> str | None:
+    if not x.ndim and "batch" in shape:
+        return "needs an input (batch, ...)"
+    count = math.prod(x.shape)
+    rest = math.prod(x.shape[0] if size == "batch" else size for size in shape if size != -1)
+    fits = rest and count % rest == 0 if -1 in shape else rest == count
+    return None if fits else f"needs an input with the elements of {shape}"
+
+
+def _check_order(x: Any, *, axes: tuple[int, ...] | None) -> str | None:
+    ndim = x.ndim
+    if axes is None or sorted(axis + ndim if axis < 0 else axis for axis in axes) == list(range(ndim)):
+        return None
+    return f"needs an input of {len(axes)} axes, for axes={axes}"

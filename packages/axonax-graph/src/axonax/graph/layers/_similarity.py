@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from axonax.graph.data._layer import Layer, computes
+from axonax.graph.data._layer import MANY, Layer, computes
 from axonax.graph.layers._builder import joining
 from axonax.graph.layers._checks import has_axes, integer
 from axonax.tensor import layers
@@ -30,7 +30,7 @@ def average(*nodes: Any, name: str | None = None) -> Any:
     >>> from axonax import graph as nn
     >>> model = nn.average(nn.input("a", (None, 3)), nn.input("b", (None, 3)))
     """
-    return computes(_average, arity=(2, 1 << 30), check=_check_shapes)
+    return computes(_average, arity=(2, MANY), check=_check_shapes)
 
 
 @joining
