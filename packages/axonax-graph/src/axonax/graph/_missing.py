@@ -24,7 +24,7 @@ def unknown(name: str) -> NoReturn:
     >>> nn.dens
     Traceback (most recent call last):
     ...
-    AttributeError: axonax.graph has no "dens": did you mean "dense", "add", "tied"?
+    AttributeError: axonax.graph has no "dens": did you mean "dense"?
     """
     if name.startswith("__"):  # what Python and its tools ask of any module
         raise AttributeError(f"module {_PACKAGE.__name__!r} has no attribute {name!r}")

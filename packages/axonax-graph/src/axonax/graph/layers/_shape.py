@@ -123,7 +123,7 @@ def _check_batch(x: Any) -> str | None:
     return None if x.ndim else "needs an input (batch, ...)"
 
 
-def _check_size(x: Any, *, shape: tuple[Any, ...]) -> str | None:
+def _check_size(x: Any, *, shape: Sequence[Any]) -> str | None:
     if not x.ndim and "batch" in shape:
         return "needs an input (batch, ...)"
     count = math.prod(x.shape)
@@ -132,7 +132,7 @@ def _check_size(x: Any, *, shape: tuple[Any, ...]) -> str | None:
     return None if fits else f"needs an input with the elements of {shape}"
 
 
-def _check_order(x: Any, *, axes: tuple[int, ...] | None) -> str | None:
+def _check_order(x: Any, *, axes: Sequence[int] | None) -> str | None:
     ndim = x.ndim
     if axes is None or sorted(axis + ndim if axis < 0 else axis for axis in axes) == list(range(ndim)):
         return None
