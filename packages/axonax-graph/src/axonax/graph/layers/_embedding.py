@@ -87,7 +87,7 @@ def tied_logits(
 
 def _rows(indices: Any, kernel: Any) -> Any:
     """The rows; integers that can be looked at here and now are."""
-    if not isinstance(indices, jax.core.Tracer):
+    if not isinstance(indices, jax.core.Tracer) and getattr(indices, "is_fully_addressable", True):
         known = np.asarray(indices)
         wrong = known[(known < 0) | (known >= len(kernel))]
         if wrong.size:
