@@ -19,7 +19,6 @@ from axonax.tensor import trees
 
 FIXTURE = Path(__file__).parent / "fixtures" / "torch_layers.npz"
 RATE, TOLERANCE = 0.1, 1e-5
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 CASES = {
     "dense": nn.dense(4),
@@ -110,8 +109,8 @@ def cotangent(shape):
     return np.cos(np.arange(np.prod(shape))).reshape(shape).astype("float32")
 
 
-@functools.cache
-def all_learned():
+@pytest.fixture(scope="module")
+def all_learned(quick):
     """Every case in one program."""
     made = {case: model_of(case) for case in CASES}
     states = {case: state for case, (_, state) in made.items()}
@@ -122,7 +121,7 @@ def all_learned():
     def program(states, inputs):
         return {case: learned(made[case][0], states[case], inputs[case]) for case in CASES}
 
-    return jax.device_get(jax.jit(program, compiler_options=QUICK)(states, inputs))
+    return jax.device_get(quick(program)(states, inputs))
 
 
 def by_name(what, tree):
@@ -135,8 +134,8 @@ def by_name(what, tree):
 
 @pytest.mark.parametrize("what", ["train", "infer", "grad", "grad_in", "buffer"])
 @pytest.mark.parametrize("case", CASES)
-def test_layers_compute_and_learn_what_torch_does(case, what):
-    found, expected = by_name(what, all_learned()[case][what]), committed()[case].get(what, {})
+def test_layers_compute_and_learn_what_torch_does(case, what, all_learned):
+    found, expected = by_name(what, all_learned[case][what]), committed()[case].get(what, {})
     assert found.keys() == expected.keys()
     for name, array in expected.items():
         assert found[name].dtype == array.dtype
