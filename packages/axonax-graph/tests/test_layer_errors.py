@@ -299,6 +299,13 @@ def y(*shape):
             r"needs arrays and no container, whose parts are node\[...\], got \(None, 4\), \(None, 4\)",
         ),
         (lambda: nn.container((x(None, 4),)) | nn.transpose(), "needs arrays and no container, whose parts"),
+        *(
+            (
+                lambda layer=layer: nn.container((x(None, 4),)) | layer,
+                "needs an array and no container, whose",
+            )
+            for layer in (nn.softmax(), nn.dropout(), nn.gaussian_noise(0.1), nn.negative())
+        ),
         (
             lambda: x(*IMAGE) | nn.weight_norm(nn.conv(6, 3, groups=3)),
             "needs channels that groups=3 divides, got",

@@ -10,6 +10,7 @@ from typing import Any
 
 from axonax.graph.data._layer import Layer, computes
 from axonax.graph.layers._builder import check_options, recorded
+from axonax.graph.layers._checks import is_array
 from axonax.tensor import activations
 
 Activation = str | Callable[..., Any] | Layer
@@ -64,7 +65,7 @@ def _named(title: str, hint: str = "") -> Callable[..., Layer]:
     needs = frozenset(each.name for each in known) & {"key"}
 
     def build(*, name: str | None = None, **options: Any) -> Layer:
-        return computes(function, options=options, needs=needs)
+        return computes(function, options=options, needs=needs, check=is_array)
 
     keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in known if each.name not in needs]
     name = inspect.Parameter("name", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="str | None")

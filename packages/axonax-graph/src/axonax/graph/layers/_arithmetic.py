@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from axonax.graph.data._layer import MANY, Layer, computes
 from axonax.graph.layers._builder import builder, joining
+from axonax.graph.layers._checks import is_array
 
 
 @joining
@@ -108,7 +109,7 @@ def negative(*, name: str | None = None) -> Layer:
     >>> from axonax import graph as nn
     >>> model = nn.input("x", (None, 3)) | nn.negative()
     """
-    return computes(operator.neg)
+    return computes(operator.neg, check=is_array)
 
 
 @builder

@@ -134,6 +134,11 @@ def has_axes(x: Any, axis: int | Sequence[int]) -> str | None:
     return None
 
 
+def is_array(x: Any) -> str | None:
+    """What is wrong with an input that should be one array: a container would be stacked, or worse."""
+    return None if hasattr(x, "ndim") else "needs an array and no container, whose parts are node[...]"
+
+
 def _is_positive(value: Any) -> bool:
     return hasattr(value, "__index__") and not isinstance(value, bool) and int(value) > 0
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from axonax.graph.data._layer import Layer, computes
 from axonax.graph.layers._builder import builder
-from axonax.graph.layers._checks import fraction, number
+from axonax.graph.layers._checks import fraction, is_array, number
 from axonax.tensor import layers
 
 
@@ -109,11 +109,11 @@ def gaussian_noise(stddev: float, *, name: str | None = None) -> Layer:
     return _drawing(layers.gaussian_noise, stddev=number("gaussian_noise", "stddev", stddev))
 
 
-def _dropping(function: Callable[..., Any], rate: Any, check: Any = None) -> Layer:
+def _dropping(function: Callable[..., Any], rate: Any, check: Any = is_array) -> Layer:
     return _drawing(function, check=check, rate=fraction(function.__name__, "rate", rate))
 
 
-def _drawing(function: Callable[..., Any], check: Any = None, **options: float) -> Layer:
+def _drawing(function: Callable[..., Any], check: Any = is_array, **options: float) -> Layer:
     """The layer of a function that draws, unless its option is 0."""
     needs = frozenset({"key"}) if any(options.values()) else frozenset()
     return computes(function=function, options=options, needs=needs, check=check)
