@@ -136,6 +136,22 @@ def cube(x: Any) -> Any:
     return x**3
 
 
+def mixed(x: Any, row: Any, index: Any) -> Any:
+    """A step of `repeat`, of whichever library."""
+    return x * row[1] + row[index], x.sum() * row[2]
+
+
+def repeat(
+    function: Any, x: np.ndarray, stacked: np.ndarray, *, times: int, unroll: Any = 1, remat: Any = None
+) -> Any:
+    """One after the other."""
+    outputs = []
+    for index in range(times):
+        x, output = function(x, stacked[index], index)
+        outputs.append(output)
+    return x, np.stack(outputs)
+
+
 def positive(x: Any) -> Any:
     return x.sum() > 0
 
@@ -385,5 +401,20 @@ ROWS: tuple[OpRow, ...] = (
         ),
         torch="on_true(x) if (predicate(x) if callable(predicate) else predicate) else on_false(x)",
         laws=(chosen_by_row, other_branch_does_not_run),
+    ),
+    OpRow(
+        name="layers.repeat",
+        formula="x, outputs[i] = function(x, stacked[i], i)",
+        oracle=repeat,
+        oracle_name="one after the other",
+        peers="jax.lax.scan, Flax's scan",
+        cases=(
+            case(mixed, X, _array(3, 5), times=3),
+            case(mixed, X, _array(3, 5), times=3, unroll=2, remat=True),
+            case(mixed, X, _array(4, 5), times=4, unroll=True, remat="dots_saveable"),
+            case(mixed, X[0, 0], _array(1, 5), times=1),
+        ),
+        bound=REDUCTION,
+        no_torch="torch has no such loop",
     ),
 )

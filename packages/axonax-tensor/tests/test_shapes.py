@@ -35,6 +35,13 @@ IMAGE = jnp.ones((1, 4, 6, 2))
         (lambda: layers.transpose(X, (0, 1)), r"transpose: axes must name each of 3 axes once, got \(0, 1\)"),
         (lambda: layers.transpose(X, (0, 1, -2)), r"once, got \(0, 1, -2\)"),
         (lambda: layers.transpose(X, (0, 1, 3)), r"once, got \(0, 1, 3\)"),
+        (lambda: layers.repeat(None, X, X, times=0), "repeat: times must be an integer of at least 1, got 0"),
+        (lambda: layers.repeat(None, X, X, times=2, unroll=False), "unroll must be .* at least 1, got False"),
+        (
+            lambda: layers.repeat(None, X, X, times=2, remat="dots"),
+            'unknown repeat policy "dots": did you mean "dots_saveable"',
+        ),
+        (lambda: layers.remat(None, "x"), 'unknown remat policy "x": known are "checkpoint_dots", '),
         (lambda: layers.concatenate([]), "concatenate: at least one array is required, got none"),
         (lambda: layers.concatenate([X], 3), "concatenate: axis 3 is out of bounds for 3 axes"),
         (

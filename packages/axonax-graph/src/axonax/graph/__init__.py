@@ -117,6 +117,8 @@ from axonax.graph.layers._pooling import max_pool as max_pool
 from axonax.graph.layers._pooling import min_pool as min_pool
 from axonax.graph.layers._reparameterization import spectral_norm as spectral_norm
 from axonax.graph.layers._reparameterization import weight_norm as weight_norm
+from axonax.graph.layers._repeat import remat as remat
+from axonax.graph.layers._repeat import repeat as repeat
 from axonax.graph.layers._resizing import crop as crop
 from axonax.graph.layers._resizing import pad as pad
 from axonax.graph.layers._resizing import resize as resize
@@ -135,3 +137,5 @@ from axonax.graph.layers._similarity import dot as dot
 from axonax.graph.layers._transposed import conv_transpose as conv_transpose
 from axonax.graph.program._functions import build as build
 from axonax.graph.program._functions import predict as predict
+from axonax.graph.program._stacking import stacked_state as stacked_state
+from axonax.graph.program._stacking import unstacked_state as unstacked_state

@@ -75,8 +75,8 @@ class Scope:
 
 
 @contextlib.contextmanager
-def inside(scope: Scope) -> Iterator[None]:
-    """While a block is written, the layers that are made stand in it."""
+def inside(scope: Scope | None) -> Iterator[None]:
+    """While a block is written, the layers that are made stand in it; in none for ``None``."""
     token = _CURRENT.set(scope)
     try:
         yield

@@ -80,7 +80,8 @@ def traced(who: str, function: Callable[..., Any]) -> tuple[tuple[Node, ...], An
     """
     if not callable(function) or isinstance(function, Applied):
         raise TypeError(f"{who}: needs a function of nodes, got {function!r}")
-    inputs = tuple(Node(layer=_placeholder(), parents=()) for _ in range(_arity(who, function)))
+    count = _arity(who, function)
+    inputs = tuple(Node(layer=placeholder(place, count), parents=()) for place in range(count))
     output = function(*inputs)
     for each in jax.tree.leaves(output, is_leaf=lambda each: each is None):
         if not isinstance(each, Node):
@@ -112,7 +113,8 @@ def _arity(who: str, function: Callable[..., Any]) -> int:
 
 
 @functools.partial(recorded, op="placeholder")
-def _placeholder(*, name: str | None = None) -> Layer:
+def placeholder(place: int = 0, count: int = 1, *, name: str | None = None) -> Layer:
+    """The layer of a node that stands for one of the ``count`` inputs of a function of nodes."""
     return computes(_missing, arity=0)
 
 

@@ -50,8 +50,13 @@ def joining(function: Callable[P, Any]) -> Callable[P, Any]:
     return builder(function)
 
 
-def recorded(function: Callable[P, Layer], op: str, hint: str = "") -> Callable[P, Layer]:
-    """A `builder` whose layers are called ``op``; ``hint`` ends the error on arguments that do not bind."""
+def recorded(
+    function: Callable[P, Layer], op: str, hint: str = "", *, model: bool = False
+) -> Callable[P, Layer]:
+    """A `builder` whose layers are called ``op``; ``hint`` ends the error on arguments that do not bind.
+
+    ``model`` says that its first argument may be a node: a model within the layer.
+    """
     signature = inspect.signature(function)
     known = signature.parameters
     joins = any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in known.values())
@@ -60,7 +65,7 @@ def recorded(function: Callable[P, Layer], op: str, hint: str = "") -> Callable[
     def build(*args: Any, **kwargs: Any) -> Any:
         nodes = _nodes_of(op, args) if joins else ()
         given = () if joins else args
-        if any(isinstance(value, Applied) for value in (*given, *kwargs.values())):
+        if not model and any(isinstance(value, Applied) for value in (*given, *kwargs.values())):
             raise TypeError(f"{op}: got a node where its own arguments go: write x | nn.{op}(...)")
         check_options(op, kwargs, known)
         arguments = _bound(op, signature, given, kwargs, hint)

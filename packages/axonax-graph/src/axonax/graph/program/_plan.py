@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,9 +107,11 @@ def paths(nodes: list[Applied]) -> dict[Layer, str]:
     """The path of each layer: that of its block, then its name, else its op and a number in their order.
 
     Raises:
-        ValueError: two layers, or two blocks, have one name.
+        ValueError: two layers, or two blocks, have one name, or a layer stands both within another one and
+            outside of it.
     """
     layers = dict.fromkeys(node.layer for node in nodes)
+    _check_within(layers)
     taken: dict[str, Layer | Scope] = {}
     for layer in layers:
         for each in _chain(layer):
@@ -124,6 +126,23 @@ def paths(nodes: list[Applied]) -> dict[Layer, str]:
                 prefix = "" if each.scope is None else f"{found[each.scope]}/"
                 found[each] = _path(each, prefix, taken, counts)
     return {layer: found[layer] for layer in layers}
+
+
+def within(layer: Layer) -> Iterator[Layer]:
+    """The layers of the models that a layer holds as arguments, at any depth."""
+    for value in layer.arguments.values():
+        if isinstance(value, Applied):
+            for each in order(value):
+                yield each.layer
+                yield from within(each.layer)
+
+
+def _check_within(layers: Mapping[Layer, Any]) -> None:
+    for layer in layers:
+        for inner in within(layer):
+            if inner in layers:
+                problem = "stands within it and outside of it, and would not share its parameters"
+                raise ValueError(f"{layer.op} ({layer.where}): {inner!r} {problem}: make another one")
 
 
 def _ties(layer: Layer, named: Mapping[Layer, str]) -> dict[str, Tie]:

@@ -74,6 +74,8 @@ from axonax.tensor.layers._recurrent_cells import rnn_cell as rnn_cell
 from axonax.tensor.layers._reparameterization import local_response_norm as local_response_norm
 from axonax.tensor.layers._reparameterization import spectral_norm as spectral_norm
 from axonax.tensor.layers._reparameterization import weight_norm as weight_norm
+from axonax.tensor.layers._repetition import remat as remat
+from axonax.tensor.layers._repetition import repeat as repeat
 from axonax.tensor.layers._resizing import resize as resize
 from axonax.tensor.layers._sampling import greedy as greedy
 from axonax.tensor.layers._sampling import sample as sample
