@@ -39,7 +39,7 @@ IMAGE = jnp.ones((1, 4, 6, 2))
         (lambda: layers.repeat(None, X, X, times=2, unroll=False), "unroll must be .* at least 1, got False"),
         (
             lambda: layers.repeat(None, X, X, times=2, remat="dots"),
-            'unknown repeat policy "dots": did you mean "dots_saveable"',
+            'unknown repeat policy "dots": known are "checkpoint_dots", ',
         ),
         (lambda: layers.remat(None, "x"), 'unknown remat policy "x": known are "checkpoint_dots", '),
         (lambda: layers.concatenate([]), "concatenate: at least one array is required, got none"),

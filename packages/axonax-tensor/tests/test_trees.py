@@ -235,3 +235,29 @@ def test_diff_says_what_differs():
         "other/0: only in the second, float32[1]",
         "w: float32[2, 3] in the first, bfloat16[2, 3] in the second",
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "axes"),
+    [
+        ("repeat_0[24]", 1),
+        ("repeat_0[24]/dense_0/kernel", 1),
+        ("a/repeat_0[6]/repeat_1[12]/kernel", 2),
+        ("dense_0/kernel", 0),
+        ("", 0),
+        ("a[b]/kernel", 0),
+        ("a[3]b/kernel", 0),
+        ("a[]/kernel", 0),
+    ],
+)
+def test_marks_count_the_axes_in_front(path, axes):
+    assert trees.stacked(path) == axes
+
+
+def test_brackets_in_a_glob_stand_for_themselves():
+    tree = {"repeat_0[24]": {"dense_0": {"kernel": 1}}, "repeat_02": {"dense_0": {"kernel": 2}}}
+    for glob in ("repeat_0[24]/**", "repeat_0[24]/dense_0/*", "repeat_0[*]/**", "*[24]/**"):
+        assert list(trees.select(tree, glob)) == ["repeat_0[24]/dense_0/kernel"], glob
+    assert len(trees.select(tree, "repeat_0*/**")) == 2
+    with pytest.raises(ValueError, match=r"selects no leaf: known are"):
+        trees.select(tree, "repeat_0[2]/**")

@@ -1,6 +1,8 @@
 """Trees of arrays by path: select, split, join, measure and compare them.
 
-A path names a leaf by the keys, attributes and indices that lead to it: ``"encoder/dense_0/kernel"``.
+A path names a leaf by the keys, attributes and indices that lead to it: ``"encoder/dense_0/kernel"``. A
+number in brackets at the end of a segment marks all below it as stacked: ``"repeat_0[24]/dense_0/kernel"``
+holds the kernels of 24 layers, one after the other on its first axis (see `stacked`).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from axonax.tensor import names
 
 PyTree = Any
 KeyPath = Sequence[Any]
+_MARK = re.compile(r"\[\d+\](?=/|$)")
 Pattern = str | re.Pattern[str] | Callable[[str, Any], bool]
 
 
@@ -46,6 +49,17 @@ def flatten(tree: PyTree) -> dict[str, Any]:
             raise ValueError(f'flatten: two leaves have the path "{name}"')
         leaves[name] = leaf
     return leaves
+
+
+def stacked(path: str) -> int:
+    """How many axes in front of a leaf count layers: the marks in its path.
+
+    What works by layer (a norm of a kernel, its fans, its factors) works on slices over these axes.
+
+    >>> stacked("dense_0/kernel"), stacked("repeat_0[24]/dense_0/kernel"), stacked("a[6]/b[2]/kernel")
+    (0, 1, 2)
+    """
+    return len(_MARK.findall(path))
 
 
 def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,8 +94,8 @@ def matches(pattern: Pattern, path: str, leaf: Any = None) -> bool:
 
     Args:
         pattern: a glob over the whole path (``*`` stands for any characters within a segment, ``**`` for
-            any number of segments, none too), a compiled regular expression that is searched for, or a
-            predicate ``(path, leaf) -> bool``.
+            any number of segments, none too; all else, brackets too, stands for itself), a compiled regular
+            expression that is searched for, or a predicate ``(path, leaf) -> bool``.
         path: where the leaf is.
         leaf: what a predicate is given.
 
@@ -90,6 +104,8 @@ def matches(pattern: Pattern, path: str, leaf: Any = None) -> bool:
 
     >>> matches("encoder/**/kernel", "encoder/kernel"), matches("encoder/*", "encoder/dense_0/kernel")
     (True, False)
+    >>> matches("repeat_0[24]/**", "repeat_0[24]/kernel"), matches("repeat_0*/**", "repeat_0[24]/kernel")
+    (True, True)
     """
     if isinstance(pattern, str):
         return _glob(pattern).fullmatch(path + "/") is not None
