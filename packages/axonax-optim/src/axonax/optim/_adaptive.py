@@ -11,6 +11,7 @@ import optax
 from axonax.optim._checks import Number, Schedule, given, number, options, whole
 from axonax.optim._clips import stateless_of
 from axonax.optim._live import descend, live, named
+from axonax.optim._slices import by_slice
 
 PyTree = Any
 
@@ -254,10 +255,11 @@ def _adafactor(
     factored: bool,
     **more: Any,
 ) -> Any:
-    parts = {"moments": optax.scale_by_factored_rms(factored, decay_rate, 0, least, eps)}
+    parts = {"moments": by_slice(optax.scale_by_factored_rms(factored, decay_rate, 0, least, eps))}
     if "clipping_threshold" in more:
-        parts["clip"] = optax.clip_by_block_rms(more["clipping_threshold"])
-    parts["rate"] = stateless_of(_relative(learning_rate)) if relative else optax.scale(learning_rate)
+        parts["clip"] = by_slice(optax.clip_by_block_rms(more["clipping_threshold"]))
+    relation = by_slice(stateless_of(_relative(learning_rate)))
+    parts["rate"] = relation if relative else optax.scale(learning_rate)
     if "momentum" in more:
         parts["mean"] = optax.ema(more["momentum"], debias=False)
     if "weight_decay" in more:

@@ -11,6 +11,7 @@ import optax
 from axonax.optim._checks import Number, Schedule, options
 from axonax.optim._live import live
 from axonax.optim._norms import global_norm, over, scaled_norm
+from axonax.optim._slices import by_slice
 
 PyTree = Any
 
@@ -127,7 +128,11 @@ def centralize() -> optax.GradientTransformationExtraArgs:
     >>> update.update(jnp.array([[1.0, 3.0]]), update.init(jnp.zeros((1, 2))))[0].tolist()
     [[-1.0, 1.0]]
     """
-    return live("centralize", optax.centralize, {})
+    return live("centralize", _centralize, {})
+
+
+def _centralize() -> Any:
+    return by_slice(optax.centralize())
 
 
 def stateless_of(function: Any) -> optax.GradientTransformation:
@@ -159,7 +164,7 @@ def _clip_by_block_rms(*, threshold: Any) -> Any:
         # A sum of squares would overflow where the mean of the elements, divided by the largest, does not.
         return _within(leaf, scaled_norm(leaf) / jnp.sqrt(max(leaf.size, 1)), threshold)
 
-    return stateless_of(lambda updates, _: jax.tree.map(shrink, updates))
+    return by_slice(stateless_of(lambda updates, _: jax.tree.map(shrink, updates)))
 
 
 def _adaptive_clip(*, clipping: Any, eps: Any) -> Any:
@@ -176,7 +181,7 @@ def _adaptive_clip(*, clipping: Any, eps: Any) -> Any:
             raise ValueError("adaptive_clip: update needs params, got None")
         return jax.tree.map(shrink, updates, params)
 
-    return stateless_of(update)
+    return by_slice(stateless_of(update))
 
 
 def _within(leaf: Any, length: Any, limit: Any) -> Any:

@@ -14,6 +14,7 @@ from axonax.optim._checks import Number, Schedule, as_key, given, options, whole
 from axonax.optim._live import live, named
 from axonax.optim._meshes import automatic, by_types, partitioned
 from axonax.optim._rules import is_placeholder
+from axonax.optim._slices import by_slice_with
 
 PyTree = Any
 
@@ -278,5 +279,9 @@ def _sophia(*, mask: Any, key: Any, step: Any, clip_threshold: Any = None, **opt
 
 
 def _muon(*, momentum: Any, mask: Any, ns_steps: int, nesterov: bool, adaptive: bool, **numbers: Any) -> Any:
-    static = {"ns_steps": ns_steps, "nesterov": nesterov, "adaptive": adaptive, "weight_decay_mask": mask}
-    return partitioned(functools.partial(contrib.muon, **static), beta=momentum, **numbers)
+    static = {"ns_steps": ns_steps, "nesterov": nesterov, "adaptive": adaptive}
+
+    def make(**numbers: Any) -> optax.GradientTransformation:
+        return by_slice_with(mask, lambda mask: contrib.muon(**static, weight_decay_mask=mask, **numbers))
+
+    return partitioned(make, beta=momentum, **numbers)

@@ -34,7 +34,7 @@ class NoDecay:
 
         def decays(keys: Any, leaf: Any) -> bool:
             path = trees.path(keys)
-            if jnp.ndim(leaf) < 2 or _KEPT.search(path):
+            if jnp.ndim(leaf) - trees.stacked(path) < 2 or _KEPT.search(path):
                 return False
             return not any(trees.matches(pattern, path, leaf) for pattern in self.patterns)
 
@@ -55,9 +55,10 @@ class Scaled:
 def no_decay(*patterns: trees.Pattern) -> NoDecay:
     """A mask for `adamw` and others: no decay on biases, norms and embeddings.
 
-    Kept from decay are leaves of less than two axes; whatever its shape, what has ``bias``, ``scale``,
-    ``offset``, ``gamma``, ``beta`` or ``gain`` as a segment of its path, ``norm`` or ``embed`` anywhere in
-    it, or a layer's short name such as ``ln_1``, ``bn1``, ``tok_emb``, ``wte``; and what ``patterns`` match.
+    Kept from decay are leaves of less than two axes, not counting those of depth; whatever its shape, what
+    has ``bias``, ``scale``, ``offset``, ``gamma``, ``beta`` or ``gain`` as a segment of its path, ``norm`` or
+    ``embed`` anywhere in it, or a layer's short name such as ``ln_1``, ``bn1``, ``tok_emb``, ``wte``; and
+    what ``patterns`` match.
     All in upper or lower case.
 
     Args:

@@ -12,6 +12,7 @@ from axonax.optim._checks import Number, Schedule, as_key, number, options
 from axonax.optim._clips import stateless_of
 from axonax.optim._live import live, uncounted
 from axonax.optim._norms import over, tree_norms
+from axonax.optim._slices import by_slice
 
 PyTree = Any
 
@@ -313,7 +314,7 @@ def trust_ratio(min_norm: Any = 0.0, trust_coefficient: Any = 1.0, eps: Any = 0.
 
         return jax.tree.map(one, updates, lengths["param"], lengths["update"])
 
-    return stateless_of(rescale)
+    return by_slice(stateless_of(rescale))
 
 
 def _param_block_norm(*, min_scale: Any) -> Any:
@@ -324,7 +325,7 @@ def _param_block_norm(*, min_scale: Any) -> Any:
             lambda leaf, length: leaf * jnp.maximum(length, min_scale), updates, tree_norms(params)
         )
 
-    return stateless_of(rescale)
+    return by_slice(stateless_of(rescale))
 
 
 def _scale(*, scale: Any) -> Any:

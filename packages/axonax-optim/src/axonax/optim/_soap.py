@@ -15,6 +15,7 @@ from axonax.optim._dtypes import like
 from axonax.optim._live import descend, live
 from axonax.optim._meshes import partitioned
 from axonax.optim._rules import is_placeholder
+from axonax.optim._slices import by_slice
 
 PyTree = Any
 
@@ -138,7 +139,7 @@ def _scale_by_soap(
         sides, nu = jax.lax.switch(jnp.where(state.steps == 0, 2, due), branches, updates, sides, nu)
         return steps, SoapState(count, mu, nu, sides)
 
-    return optax.GradientTransformation(init, update)
+    return by_slice(optax.GradientTransformation(init, update))
 
 
 def _sides(leaf: Any, max_size: int) -> dict[str, Side]:
