@@ -196,7 +196,7 @@ def test_its_record_is_a_model_and_reads_back():
         "unroll": 1,
         "remat": True,
     }
-    assert isinstance(layer.arguments["block"], nn.Node)
+    assert "dense_0 ( dense" in str(layer.arguments["block"])
     assert layer.where.startswith("test_repeat.py:")
     again = x() | nn.repeat(layer.arguments["block"], 3, name="trunk")
     state = nn.build(model).init(jax.random.key(0))
@@ -248,6 +248,16 @@ def test_ties_within_a_block_hold_at_each_depth():
     for kernel in state.params["repeat_0[2]"]["dense_0"]["kernel"]:
         value = value @ kernel @ kernel.T
     np.testing.assert_allclose(nn.predict(model, state, X), value, rtol=1e-5, atol=1e-6)
+
+
+def test_patterns_freeze_all_depths_at_once():
+    state = nn.build(x() | nn.repeat(residual, 2)).init(jax.random.key(0))
+    for pattern in ("repeat_0[2]/dense_0/**", "repeat_0*/dense_0/**"):
+        frozen = state.freeze(pattern)
+        assert list(trees.flatten(frozen.frozen)) == [
+            "repeat_0[2]/dense_0/bias",
+            "repeat_0[2]/dense_0/kernel",
+        ]
 
 
 def test_open_shapes_and_unknown_ones_are_found_at_init():

@@ -110,7 +110,7 @@ def test_stacked_layers_go_as_layers_alone(case, quick):
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_stacked_layers_go_as_layers_alone_in_float32(case, quick):
-    compare(CASES[case](), "float32", quick, 2e-6)
+    compare(CASES[case](), "float32", quick, 1e-6)
 
 
 # What draws at random, needs the objective, or is told of the parameters of the other table.

@@ -227,7 +227,7 @@ def _drawn(key: Any, stacked: _Stacked, shape: tuple[int, ...], dtype: str) -> A
 
 def _check_policy(who: str, name: str, policy: Any) -> None:
     if isinstance(policy, str):
-        layers.remat(_check_policy, policy)
+        layers.remat(_check_policy, policy)  # of whatever function: it looks the name up
     elif policy is not None and not (isinstance(policy, bool) and name == "remat"):
         kinds = "True, the name of a policy" if name == "remat" else "the name of a policy"
         raise ValueError(f"{who}: {name} must be {kinds} or None, got {policy!r}")
