@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from axonax import graph as nn
-from axonax.graph.data._swap import remade
+from axonax.graph.data._layer import order
+from axonax.graph.data._swap import remade, swapped
 from axonax.tensor import trees
 from axonax.tensor.precision import Policy
 
@@ -278,6 +279,31 @@ def test_policies_of_the_block_are_kept():
     ]
     shapes = jax.make_jaxpr(nn.build(model).apply)(state, X)
     assert "bf16[5,3]" in str(shapes)
+
+
+def with_policy(model, policy):
+    """The model with a policy for each of its layers."""
+    layers = {each.layer for each in order(model)}
+    return swapped(model, {each: replace(each, policy=policy) for each in layers})
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_a_block_may_be_rewritten_by_itself(dtype):
+    policy = Policy(params=dtype, compute=dtype, output=dtype)
+    with jax.enable_x64(dtype == "float64"):
+        layer = nn.repeat(nn.dense(3, activation="tanh"), 2)
+        other = remade(layer, block=with_policy(layer.arguments["block"], policy))
+        model = x() | other
+        built = nn.build(model)
+        state = built.init(jax.random.key(0))
+        output = built.apply(state, X)[0]
+        value = X.astype(dtype)
+        leaves = state.params["repeat_0[2]"]["dense_0"]
+        for kernel, bias in zip(leaves["kernel"], leaves["bias"], strict=True):
+            value = jnp.tanh(value @ kernel + bias[None])
+        assert output.dtype == value.dtype == dtype
+        got, expected = (np.asarray(each, "float64") for each in (output, value))
+        np.testing.assert_allclose(got, expected, rtol=1e-12 if dtype == "float64" else 1e-2)
 
 
 class TestRemat:

@@ -39,6 +39,7 @@ class Computation:
         bare: a function of the user, which no file can hold.
         outputs: for a result in parts a tuple of these, nested: what the layer gives when applied.
         mark: what follows the path of the layer in the paths of its leaves.
+        casts: whether the policy of the layer is applied; one that holds a model leaves that to its layers.
         then: the activation that follows, as a node of its own.
     """
 
@@ -54,6 +55,7 @@ class Computation:
     bare: bool = False
     outputs: Any = None
     mark: str = ""
+    casts: bool = True
     then: Layer | None = None
 
 

@@ -111,6 +111,14 @@ class Part:
             self._known[key] = _infer.infer(self.plan, lane)
         return self._known[key]
 
+    def cast(self, values: Sequence[Any]) -> list[Any]:
+        """The values in the dtypes in which they come to its layers."""
+        policies = {self.places[layer]: layer.policy for layer in self.places}
+        return [
+            policies[place].cast_output(value) if place in policies else value
+            for place, value in enumerate(values)
+        ]
+
     def run(self, values: Sequence[Any], call: _run.Call) -> Any:
         """Its value; new values of buffers are written to ``call.buffers``."""
         return _run.run(self.plan, self._ordered(values), call)

@@ -77,6 +77,7 @@ def repeat(
         arity=part.arity,
         check=functools.partial(_check, part=part),
         mark=f"[{times}]",
+        casts=False,
     )
 
 
@@ -117,6 +118,7 @@ def remat(block: Callable[..., Any] | Node, policy: str | None = None, *, name: 
         needs=part.needs,
         arity=part.arity,
         check=functools.partial(_complaint, part=part),
+        casts=False,
     )
 
 
@@ -147,7 +149,8 @@ class _Repeated:
     unroll: int | bool
     remat: bool | str | None
 
-    def __call__(self, x: Any, *shared: Any, train: bool = False, key: Any = None, **leaves: Any) -> Any:
+    def __call__(self, *inputs: Any, train: bool = False, key: Any = None, **leaves: Any) -> Any:
+        x, *shared = self.part.cast(inputs)
         complaint = _changed(self.part, [spec(each) for each in (x, *shared)], _described)
         if complaint:
             raise ValueError(complaint)
@@ -178,7 +181,7 @@ def _complaint(*specs: Any, part: Part) -> str | None:
 
 
 def _check(*specs: Any, part: Part) -> str | None:
-    # The policy of the layer has its say on dtypes before it runs, so only shapes are asked here.
+    # Inputs are cast before a block runs, so only shapes are asked here.
     return _complaint(*specs, part=part) or _changed(part, specs, lambda leaf: str(leaf.shape))
 
 

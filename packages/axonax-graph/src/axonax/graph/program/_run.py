@@ -72,7 +72,7 @@ def execute(step: Step, inputs: Sequence[Any], call: Call, shown: str | None = N
     params = {name: _leaf(step, name, specs, call.variables, shown) for name in computation.params}
     buffers = {name: _leaf(step, name, specs, call.buffers, shown) for name in computation.buffers}
     mode = {name: _key(step, call) if name == "key" else call.train for name in computation.needs}
-    cast = layer.policy.cast_compute
+    cast = layer.policy.cast_compute if computation.casts else _same
     plain, named = split(step, cast(list(inputs)))
     try:
         result = computation.function(
@@ -89,7 +89,11 @@ def execute(step: Step, inputs: Sequence[Any], call: Call, shown: str | None = N
     for leaf in jax.tree.leaves(result, is_leaf=lambda each: each is None):
         if not hasattr(leaf, "dtype") and not isinstance(leaf, bool | int | float | complex):
             raise ValueError(f"{step}: must return arrays, got {type(leaf).__name__}")
-    return layer.policy.cast_output(result)
+    return layer.policy.cast_output(result) if computation.casts else result
+
+
+def _same(tree: Any) -> Any:
+    return tree
 
 
 def lacks(step: Step, inputs: Sequence[Any]) -> bool:
