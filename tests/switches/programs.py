@@ -49,6 +49,7 @@ def network() -> Any:
         | nn.batch_norm()
         | nn.max_pool((2, 2))
         | nn.flatten()
+        | nn.repeat(lambda x: x | nn.dense(16, activation="tanh") | nn.batch_norm(), 2, remat=True)
         | nn.dropout(0.5)
         | nn.dense(3, activation="softmax")
     )

@@ -47,13 +47,17 @@ def stepper(transformation):
     return move
 
 
-def traced(case):
+BY_SLICE = ("adafactor factored", "adaptive_clip", "centralize", "lamb", "muon", "novograd", "soap")
+
+
+def traced(case, kernel="kernel"):
     """The step of a case on explicit axes: what comes out is spread as what went in."""
     transformation = make(case)
     with jax.set_mesh(MESHES[AxisType.Explicit]):
-        places = {"kernel": P(None, "data"), "bias": P("data")}
+        # What holds layers is spread over the devices by them.
+        places = {kernel: P("data") if trees.stacked(kernel) else P(None, "data"), "bias": P("data")}
         sharding = {name: NamedSharding(MESHES[AxisType.Explicit], place) for name, place in places.items()}
-        params = jax.device_put({"kernel": jnp.ones((2, 4, 3)), "bias": jnp.ones(2)}, sharding)
+        params = jax.device_put({kernel: jnp.ones((2, 4, 3)), "bias": jnp.ones(2)}, sharding)
         state = transformation.init(params)
         found = jax.eval_shape(lambda params, state: step(transformation, params, state), params, state)
         for old, new in zip(jax.tree.leaves((params, state)), jax.tree.leaves(found), strict=True):
@@ -77,6 +81,8 @@ def walked(case, kind=None):
 for name in CASES:
     if name != "stateful":  # a user's own function, which sees another tree at first
         traced(name)
+for name in BY_SLICE:
+    traced(name, "kernel[2]")
 for name in RUN:
     expected = walked(name)
     for axes in MESHES:

@@ -10,6 +10,7 @@ import optax
 
 from axonax.optim._checks import Number, Schedule, options
 from axonax.optim._live import descend, live, uncounted
+from axonax.optim._meshes import partitioned
 from axonax.optim._slices import by_slice
 
 PyTree = Any
@@ -314,7 +315,11 @@ def _scale_by_adan(b1: Any, b2: Any, b3: Any, eps: Any, eps_root: Any) -> optax.
 
 
 def _novograd(*, learning_rate: Any, **moments: Any) -> Any:
-    return descend(learning_rate, moments=by_slice(optax.scale_by_novograd(**moments)))
+    return descend(learning_rate, moments=partitioned(_norms_by_slice, **moments))
+
+
+def _norms_by_slice(**moments: Any) -> optax.GradientTransformation:
+    return by_slice(optax.scale_by_novograd(**moments))
 
 
 def _lion(*, learning_rate: Any, weight_decay: Any, mask: Any, step: Any, **moments: Any) -> Any:
