@@ -77,6 +77,9 @@ from axonax.graph.layers._arithmetic import negative as negative
 from axonax.graph.layers._arithmetic import subtract as subtract
 from axonax.graph.layers._block import block as block
 from axonax.graph.layers._builder import builder as builder
+from axonax.graph.layers._cells import bidirectional as bidirectional
+from axonax.graph.layers._cells import conv_lstm as conv_lstm
+from axonax.graph.layers._cells import rnn_over as rnn_over
 from axonax.graph.layers._combining import cond as cond
 from axonax.graph.layers._combining import container as container
 from axonax.graph.layers._combining import or_else as or_else
@@ -115,6 +118,10 @@ from axonax.graph.layers._pooling import blur_pool as blur_pool
 from axonax.graph.layers._pooling import lp_pool as lp_pool
 from axonax.graph.layers._pooling import max_pool as max_pool
 from axonax.graph.layers._pooling import min_pool as min_pool
+from axonax.graph.layers._recurrent import gru as gru
+from axonax.graph.layers._recurrent import lstm as lstm
+from axonax.graph.layers._recurrent import mask as mask
+from axonax.graph.layers._recurrent import rnn as rnn
 from axonax.graph.layers._reparameterization import spectral_norm as spectral_norm
 from axonax.graph.layers._reparameterization import weight_norm as weight_norm
 from axonax.graph.layers._repeat import remat as remat

@@ -45,6 +45,16 @@ def as_activation(given: Activation | None) -> Layer | None:
     return given if given is None or isinstance(given, Layer) else activation(given)
 
 
+def activation_name(given: str | Callable[..., Any]) -> str | Callable[..., Any]:
+    """An activation within a layer, as it was given.
+
+    Raises:
+        ValueError: an unknown name (the text lists near matches), or neither a name nor a function.
+    """
+    activations.by_name(given)
+    return given
+
+
 @functools.partial(recorded, op="activation")
 def _applied(function: Callable[..., Any], *, options: Mapping[str, Any], name: str | None = None) -> Layer:
     if not callable(function):
