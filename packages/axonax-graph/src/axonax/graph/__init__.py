@@ -75,6 +75,7 @@ from axonax.graph.layers._arithmetic import minimum as minimum
 from axonax.graph.layers._arithmetic import multiply as multiply
 from axonax.graph.layers._arithmetic import negative as negative
 from axonax.graph.layers._arithmetic import subtract as subtract
+from axonax.graph.layers._attention import multi_head_attention as multi_head_attention
 from axonax.graph.layers._block import block as block
 from axonax.graph.layers._builder import builder as builder
 from axonax.graph.layers._cells import bidirectional as bidirectional
@@ -118,6 +119,8 @@ from axonax.graph.layers._pooling import blur_pool as blur_pool
 from axonax.graph.layers._pooling import lp_pool as lp_pool
 from axonax.graph.layers._pooling import max_pool as max_pool
 from axonax.graph.layers._pooling import min_pool as min_pool
+from axonax.graph.layers._positions import position_embedding as position_embedding
+from axonax.graph.layers._positions import sinusoidal_positions as sinusoidal_positions
 from axonax.graph.layers._recurrent import gru as gru
 from axonax.graph.layers._recurrent import lstm as lstm
 from axonax.graph.layers._recurrent import mask as mask
@@ -141,6 +144,8 @@ from axonax.graph.layers._shape import transpose as transpose
 from axonax.graph.layers._similarity import average as average
 from axonax.graph.layers._similarity import cosine_similarity as cosine_similarity
 from axonax.graph.layers._similarity import dot as dot
+from axonax.graph.layers._transformer import transformer_decoder as transformer_decoder
+from axonax.graph.layers._transformer import transformer_encoder as transformer_encoder
 from axonax.graph.layers._transposed import conv_transpose as conv_transpose
 from axonax.graph.program._functions import build as build
 from axonax.graph.program._functions import predict as predict

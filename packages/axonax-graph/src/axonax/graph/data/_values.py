@@ -7,6 +7,10 @@ from typing import Any
 
 import numpy as np
 
+# Divisible by much (so that reshapes and strides go through), too large for kernels to exceed.
+PROBES = (1680, 3360)
+"""what stands for an open size while shapes are found"""
+
 
 def plain(value: Any) -> Any:
     """An argument in the form that a layer keeps: tuples for lists, Python numbers, dtypes by name.

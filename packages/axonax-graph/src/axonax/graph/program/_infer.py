@@ -16,14 +16,13 @@ import jax
 import jax.numpy as jnp
 
 from axonax.graph.data._param import Param
+from axonax.graph.data._values import PROBES
 from axonax.graph.program._plan import Plan, Step
 from axonax.graph.program._run import Call, check, dtype_of, execute, lacks, required, spec, struct
 
 Shape = tuple[int | None, ...]
 
-# Divisible by much (so that reshapes and strides go through), too large for kernels to exceed.
-_PROBES = (1680, 3360)
-_OPEN = re.compile("|".join(rf"\b{probe}\b" for probe in _PROBES))
+_OPEN = re.compile("|".join(rf"\b{probe}\b" for probe in PROBES))
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def declared(plan: Plan) -> Facts:
     lanes: list[list[Any]] = [[], []]
     for place in plan.inputs:
         arguments = plan.steps[place].layer.arguments
-        for lane, probe in zip(lanes, _PROBES, strict=True):
+        for lane, probe in zip(lanes, PROBES, strict=True):
             lane.append(_filled(arguments["shape"], arguments["dtype"] or "float32", probe))
     return infer(plan, *lanes)
 
