@@ -12,6 +12,7 @@ A model is a node: an input with layers applied to it. `build` makes two pure fu
 """
 
 from axonax.graph import _missing as _missing
+from axonax.graph._generate import generate as generate
 from axonax.graph._node import Node as Node
 from axonax.graph._version import __version__ as __version__
 from axonax.graph.data._layer import Layer as Layer

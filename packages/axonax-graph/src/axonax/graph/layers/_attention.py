@@ -47,7 +47,7 @@ def multi_head_attention(
         heads: of the queries.
         size: of a head; ``features / heads`` if ``None``.
         units: of the output; those of the queries' input if ``None``.
-        kv_heads: of keys and values: fewer make grouped-query attention, one multi-query; ``heads`` if ``None``.
+        kv_heads: of keys and values; ``heads`` if ``None``. Fewer make grouped-query attention.
         causal: a query sees no later key.
         window: ``(left, right)``, how far a query sees; ``None`` for no limit, one number for both sides.
         rotary: turn queries and keys by their positions; a number is the base of the frequencies

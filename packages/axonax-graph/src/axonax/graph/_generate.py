@@ -1,0 +1,229 @@
+"""Text from a causal model, a token at a time."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from axonax.graph.data._layer import Applied, Layer, order
+from axonax.graph.data._swap import remade, swapped
+from axonax.graph.program._functions import build, functions
+from axonax.graph.program._infer import Facts
+from axonax.graph.program._keys import check_key
+from axonax.graph.program._plan import Plan, Step, plan
+from axonax.graph.program._run import struct
+from axonax.tensor import activations, layers, trees
+from axonax.tensor.contracts import Buildable, Closed, Model, ModelState
+
+_CACHED = {"multi_head_attention", "position_embedding", "sinusoidal_positions"}
+_OVER_FEATURES = {"softmax", "softmin", "log_softmax", "sparsemax", "standardize"}
+# What gives the same for a token whatever stands beside it.
+_TOKENWISE = {
+    *{*activations.available()} - _OVER_FEATURES,
+    *("input", "embedding", "tied_logits", "dense", "bias", "layer_norm", "rms_norm", "dropout"),
+    *("add", "subtract", "multiply", "divide", "negative", "constant", "container"),
+}
+
+
+def generate(
+    model: Buildable,
+    state: ModelState,
+    prompt: Any,
+    *,
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    eos_token: int | None = None,
+    key: Any = None,
+    cache: bool | None = None,
+) -> jax.Array:
+    """Go on with a prompt by the predictions of a causal language model.
+
+    The prompt runs through the model at once and each new token by itself, against keys and values kept of
+    those before, all in one compiled program. A model with layers that keep nothing of the past (recurrent
+    ones, custom ones) runs over all tokens for each new one instead: the same tokens, more slowly.
+
+    Args:
+        model: from tokens ``(batch, time)`` to logits ``(batch, time, vocabulary)``, or to their softmax.
+        state: the state of the model.
+        prompt: integers ``(batch, time)`` or ``(time,)``, all rows of one length, of at least one token.
+        max_new_tokens: how many to add.
+        temperature: 0 takes the most probable token; above it draws by ``softmax(logits / temperature)``.
+        top_k: draw of so many most probable tokens alone.
+        top_p: draw of the fewest most probable tokens that have this share together.
+        eos_token: after it a row is filled up with it; when all rows have it, generation ends.
+        key: what is drawn from; needed where ``temperature`` is above 0.
+        cache: ``True`` insists on the faster way, ``False`` on the slower; ``None`` chooses.
+
+    Returns:
+        integers ``(batch, time + max_new_tokens)``, the prompt included; without the batch where it has none.
+
+    Raises:
+        ValueError: a model of several inputs, attention that is not causal or sees another sequence, more
+            tokens than there are positions, an option out of range, no key to draw from, or ``cache=True``
+            for a layer that cannot keep the past; the text names the layer.
+        TypeError: no model, no state, or a prompt that is no array of integers.
+
+    >>> from axonax import graph as nn
+    >>> tokens = nn.input("tokens", (None, None), dtype="int32")
+    >>> model = tokens | nn.embedding(9, 8) | nn.multi_head_attention(2, causal=True) | nn.dense(9)
+    >>> state = nn.build(model).init(jax.random.key(0))
+    >>> nn.generate(model, state, jnp.array([1, 2, 3]), max_new_tokens=4).shape
+    (7,)
+    """
+    if not isinstance(model, Applied):
+        raise TypeError(f"generate: needs a node, got {type(model).__name__}")
+    if not isinstance(state, ModelState):
+        raise TypeError(f"generate: needs the ModelState of the model, got {type(state).__name__}")
+    tokens = _tokens(prompt)
+    if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
+        raise ValueError(f"generate: max_new_tokens must be a positive integer, got {max_new_tokens!r}")
+    if not isinstance(temperature, int | float) or not temperature >= 0:
+        raise ValueError(f"generate: temperature must be a number of at least 0, got {temperature!r}")
+    if temperature and key is None:
+        raise ValueError(
+            "generate: drawing needs key=jax.random.key(...); temperature=0 takes the most probable"
+        )
+    if key is not None:
+        check_key("generate", key)
+    options = (float(temperature), top_k, top_p, eos_token)
+    run = _program(model, tokens.shape, max_new_tokens, options, cache)
+    found = run(state, tokens, jax.random.key(0) if key is None else key)
+    return found[0] if jnp.ndim(prompt) == 1 else found
+
+
+def _tokens(prompt: Any) -> jax.Array:
+    tokens = jnp.asarray(prompt)
+    if not jnp.issubdtype(tokens.dtype, jnp.integer):
+        raise TypeError(f"generate: prompt must be integers, got {tokens.dtype}")
+    if tokens.ndim not in (1, 2) or not tokens.shape[-1]:
+        raise ValueError(
+            f"generate: prompt must be (batch, time) with one token at least, got {tokens.shape}"
+        )
+    return jnp.atleast_2d(tokens)
+
+
+@functools.lru_cache(maxsize=32)
+def _program(
+    model: Any, shape: tuple[int, int], count: int, options: tuple[Any, ...], cache: bool | None
+) -> Callable[..., jax.Array]:
+    """The compiled function ``(state, tokens, key) -> tokens``, kept for the next prompt of this shape."""
+    total = shape[1] + count
+    steps = plan(model)
+    _check(steps, total)
+    unfit = _keeps_nothing(steps)
+    if cache and unfit is not None:
+        raise ValueError(f"generate: {unfit} keeps nothing of the tokens before: leave out cache=True")
+    if cache or (cache is None and unfit is None):
+        # Its layers take no more tokens than they keep: nothing follows from open sizes.
+        pair = functions(plan(_decoding(model, total)), Facts())
+        return jax.jit(functools.partial(_with_cache, pair, count, options))
+    return jax.jit(functools.partial(_from_the_start, build(model), count, options))
+
+
+def _check(steps: Plan, total: int) -> None:
+    if len(steps.inputs) != 1:
+        raise ValueError(f"generate: needs a model of one input, the tokens, got {len(steps.inputs)}")
+    for step in steps.steps:
+        arguments = step.layer.arguments
+        if step.layer.op == "multi_head_attention":
+            if not arguments["causal"] and arguments["cache"] is None:
+                raise ValueError(f"generate: {step} sees later tokens: it must have causal=True")
+            if len(set(step.sources)) > 1 or step.named:
+                raise ValueError(f"generate: {step} takes more than the sequence itself")
+        if step.layer.op == "position_embedding" and total > arguments["length"]:
+            raise ValueError(
+                f"generate: {total} tokens in all do not fit the {arguments['length']} of {step}"
+            )
+
+
+def _keeps_nothing(steps: Plan) -> Step | None:
+    """The first step that sees several tokens and cannot keep them, as far as is known."""
+    for step in steps.steps:
+        op = step.layer.op
+        over_features = op in _OVER_FEATURES and step.layer.arguments.get("axis") == -1
+        if op not in _CACHED and op not in _TOKENWISE and not over_features:
+            return step
+    return None
+
+
+def _decoding(model: Any, capacity: int) -> Any:
+    """The model whose layers keep what they need of up to so many tokens."""
+    every: dict[Layer, None] = dict.fromkeys(node.layer for node in order(model))
+    table = {layer: remade(layer, cache=capacity) for layer in every if layer.op in _CACHED}
+    return swapped(model, table)
+
+
+def _logits(pair: Model) -> Callable[..., tuple[Any, Any]]:
+    """The ``apply`` that gives logits."""
+    return pair.unclosed.apply if isinstance(pair, Closed) else pair.apply
+
+
+def _with_cache(pair: Model, count: int, options: tuple[Any, ...], state: Any, tokens: Any, key: Any) -> Any:
+    apply = _logits(pair)
+    empty = jax.eval_shape(pair.init, key, struct(tokens.shape, tokens.dtype))
+    own = trees.flatten(state.buffers)
+    buffers = jax.tree_util.tree_map_with_path(
+        lambda keys, leaf: own.get(trees.path(keys), jnp.zeros(leaf.shape, leaf.dtype)), empty.buffers
+    )
+    state = state.replace(buffers=buffers)
+    logits, buffers = apply(state, tokens)
+
+    def step(token: Any, place: Any, filled: Any, buffers: Any) -> tuple[Any, Any]:
+        logits, buffers = apply(state.replace(buffers=buffers), token[:, None])
+        return logits[:, -1], buffers
+
+    return _extended(step, logits[:, -1], buffers, tokens, count, options, key)
+
+
+def _from_the_start(
+    pair: Model, count: int, options: tuple[Any, ...], state: Any, tokens: Any, key: Any
+) -> Any:
+    apply = _logits(pair)
+
+    def step(token: Any, place: Any, filled: Any, buffers: Any) -> tuple[Any, Any]:
+        logits, _ = apply(state, filled)
+        return jax.lax.dynamic_index_in_dim(logits, place, 1, keepdims=False), buffers
+
+    filled = jnp.pad(tokens, ((0, 0), (0, count)))
+    logits, _ = step(None, tokens.shape[1] - 1, filled, ())
+    return _extended(step, logits, (), tokens, count, options, key)
+
+
+def _extended(
+    step: Callable[..., Any], logits: Any, buffers: Any, tokens: Any, count: int, options: Any, key: Any
+) -> Any:
+    """The tokens with new ones behind them, in one loop that ends early where all rows have ended."""
+    temperature, top_k, top_p, eos = options
+    first = tokens.shape[1]
+    fill = 0 if eos is None else eos
+    filled = jnp.pad(tokens, ((0, 0), (0, count)), constant_values=fill)
+
+    def drawn(logits: Any, place: Any) -> Any:
+        if not temperature:
+            return layers.greedy(logits)
+        own = jax.random.fold_in(key, place)
+        return layers.sample(logits, key=own, temperature=temperature, top_k=top_k, top_p=top_p)
+
+    def body(carry: Any) -> Any:
+        place, filled, ended, logits, buffers = carry
+        token = drawn(logits, place).astype(filled.dtype)
+        if eos is not None:
+            token = jnp.where(ended, jnp.asarray(eos, filled.dtype), token)
+            ended = ended | (token == eos)
+        filled = jax.lax.dynamic_update_index_in_dim(filled, token, place, 1)
+        logits, buffers = step(token, place, filled, buffers)
+        return place + 1, filled, ended, logits, buffers
+
+    def more(carry: Any) -> Any:
+        place, _, ended, _, _ = carry
+        return (place < first + count) & ~jnp.all(ended)
+
+    ended = jnp.zeros(tokens.shape[0], bool)
+    start = (jnp.asarray(first), filled, ended, logits, buffers)
+    return jax.lax.while_loop(more, body, start)[1]
