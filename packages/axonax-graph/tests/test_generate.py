@@ -32,6 +32,11 @@ MODELS = {
         nn.transformer_encoder(8, 2, causal=True, pre_norm=False, norm="rms_norm"),
         nn.layer_norm(),
     ),
+    "repeat": lambda: language(
+        nn.position_embedding(16),
+        nn.repeat(nn.transformer_encoder(8, 2, causal=True), 3),
+        nn.remat(lambda x: x | nn.dense(8, activation="gelu")),
+    ),
     "softmax": lambda: language(nn.multi_head_attention(2, causal=True), close=(nn.softmax(),)),
     "recurrent": lambda: language(nn.lstm(8)),
 }

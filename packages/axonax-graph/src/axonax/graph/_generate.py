@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -21,11 +21,12 @@ from axonax.tensor.contracts import Buildable, Closed, Model, ModelState
 
 _CACHED = {"multi_head_attention", "position_embedding", "sinusoidal_positions"}
 _OVER_FEATURES = {"softmax", "softmin", "log_softmax", "sparsemax", "standardize"}
+_OF_A_BLOCK = {"repeat", "remat"}
 # What gives the same for a token whatever stands beside it.
 _TOKENWISE = {
     *{*activations.available()} - _OVER_FEATURES,
     *("input", "embedding", "tied_logits", "dense", "bias", "layer_norm", "rms_norm", "dropout"),
-    *("add", "subtract", "multiply", "divide", "negative", "constant", "container"),
+    *("placeholder", "add", "subtract", "multiply", "divide", "negative", "constant", "container"),
 }
 
 
@@ -129,33 +130,46 @@ def _program(
 def _check(steps: Plan, total: int) -> None:
     if len(steps.inputs) != 1:
         raise ValueError(f"generate: needs a model of one input, the tokens, got {len(steps.inputs)}")
-    for step in steps.steps:
+    for step in _every(steps):
         arguments = step.layer.arguments
-        if step.layer.op == "multi_head_attention":
-            if not arguments["causal"] and arguments["cache"] is None:
-                raise ValueError(f"generate: {step} sees later tokens: it must have causal=True")
-            if len(set(step.sources)) > 1 or step.named:
-                raise ValueError(f"generate: {step} takes more than the sequence itself")
+        if step.layer.op == "multi_head_attention" and not arguments["causal"]:
+            raise ValueError(f"generate: {step} sees later tokens: it must have causal=True")
+        if step.layer.op in ("multi_head_attention", *_OF_A_BLOCK) and (
+            len(set(step.sources)) > 1 or step.named
+        ):
+            raise ValueError(f"generate: {step} takes more than the sequence itself")
         if step.layer.op == "position_embedding" and total > arguments["length"]:
             raise ValueError(
                 f"generate: {total} tokens in all do not fit the {arguments['length']} of {step}"
             )
 
 
+def _every(steps: Plan) -> Iterator[Step]:
+    """All steps, with those of the blocks within."""
+    for step in steps.steps:
+        yield step
+        if step.layer.op in _OF_A_BLOCK:
+            yield from _every(plan(step.layer.arguments["block"]))
+
+
 def _keeps_nothing(steps: Plan) -> Step | None:
     """The first step that sees several tokens and cannot keep them, as far as is known."""
-    for step in steps.steps:
+    for step in _every(steps):
         op = step.layer.op
         over_features = op in _OVER_FEATURES and step.layer.arguments.get("axis") == -1
-        if op not in _CACHED and op not in _TOKENWISE and not over_features:
+        if op not in _CACHED | _TOKENWISE | _OF_A_BLOCK and not over_features:
             return step
     return None
 
 
 def _decoding(model: Any, capacity: int) -> Any:
     """The model whose layers keep what they need of up to so many tokens."""
-    every: dict[Layer, None] = dict.fromkeys(node.layer for node in order(model))
-    table = {layer: remade(layer, cache=capacity) for layer in every if layer.op in _CACHED}
+    table: dict[Layer, Layer] = {}
+    for layer in dict.fromkeys(node.layer for node in order(model)):
+        if layer.op in _CACHED:
+            table[layer] = remade(layer, cache=capacity)
+        elif layer.op in _OF_A_BLOCK:
+            table[layer] = remade(layer, block=_decoding(layer.arguments["block"], capacity))
     return swapped(model, table)
 
 
