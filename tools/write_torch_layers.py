@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch_layers import feedforward
+from torch_layers import feedforward, sequences
 from torch_layers.case import Case, Given
 
 PATH = Path(__file__).resolve().parent.parent / "packages/axonax-graph/tests/fixtures/torch_layers.npz"
-CASES: dict[str, Case] = {**feedforward.CASES}
+CASES: dict[str, Case] = {**feedforward.CASES, **sequences.CASES}
 RATE, TOLERANCE = 0.1, 1e-6
 
 
