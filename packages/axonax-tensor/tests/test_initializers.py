@@ -222,3 +222,19 @@ def test_gains(name, expected):
 
 def test_the_gain_of_a_steep_leaky_relu():
     np.testing.assert_allclose(initializers.gain("leaky_relu", negative_slope=0.5), (2 / 1.25) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("made", "record"),
+    [
+        (initializers.zeros(), ("zeros", {})),
+        (initializers.full(0.5), ("full", {"value": 0.5})),
+        (initializers.normal(stddev=0.1), ("normal", {"stddev": 0.1, "mean": 0.0})),
+        (initializers.orthogonal(axis=0), ("orthogonal", {"gain": 1.0, "axis": 0})),
+        (initializers.gates(parts=("zeros", "ones")), ("gates", {"parts": ("zeros", "ones")})),
+        (lambda key, shape, dtype: None, None),
+        ("zeros", None),
+    ],
+)
+def test_an_initializer_knows_the_call_that_made_it(made, record):
+    assert initializers.record(made) == record

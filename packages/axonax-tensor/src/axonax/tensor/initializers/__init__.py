@@ -14,6 +14,7 @@ from axonax.tensor.initializers._gates import gates as gates
 from axonax.tensor.initializers._names import available as available
 from axonax.tensor.initializers._names import by_name as by_name
 from axonax.tensor.initializers._names import gain as gain
+from axonax.tensor.initializers._names import record as record
 from axonax.tensor.initializers._scaling import glorot_normal as glorot_normal
 from axonax.tensor.initializers._scaling import glorot_uniform as glorot_uniform
 from axonax.tensor.initializers._scaling import he_normal as he_normal

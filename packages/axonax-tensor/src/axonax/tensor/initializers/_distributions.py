@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from axonax.tensor.initializers._draw import Initializer, Shape, check_not_negative, random
+from axonax.tensor.initializers._draw import Initializer, Shape, check_not_negative, factory, random
 
 
+@factory
 def zeros() -> Initializer:
     """All 0, in any dtype.
 
@@ -19,6 +20,7 @@ def zeros() -> Initializer:
     return full(0)
 
 
+@factory
 def ones() -> Initializer:
     """All 1, in any dtype.
 
@@ -28,6 +30,7 @@ def ones() -> Initializer:
     return full(1)
 
 
+@factory
 def full(value: float) -> Initializer:
     """All ``value``, in any dtype.
 
@@ -41,6 +44,7 @@ def full(value: float) -> Initializer:
     return init
 
 
+@factory
 def uniform(*, low: float = -0.01, high: float = 0.01) -> Initializer:
     """Uniform in ``[low, high)``.
 
@@ -55,6 +59,7 @@ def uniform(*, low: float = -0.01, high: float = 0.01) -> Initializer:
     return random("uniform", lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, low, high))
 
 
+@factory
 def normal(*, stddev: float = 0.01, mean: float = 0.0) -> Initializer:
     """Normal with that mean and standard deviation.
 
@@ -68,6 +73,7 @@ def normal(*, stddev: float = 0.01, mean: float = 0.0) -> Initializer:
     return random("normal", lambda key, shape, dtype: mean + stddev * jax.random.normal(key, shape, dtype))
 
 
+@factory
 def truncated_normal(
     *, stddev: float = 0.01, mean: float = 0.0, lower: float = -2.0, upper: float = 2.0
 ) -> Initializer:

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec
 
 import jax
 import jax.numpy as jnp
 
 Shape = Sequence[int]
 Initializer = Callable[..., jax.Array]
+P = ParamSpec("P")
+
+
+def factory(make: Callable[P, Initializer]) -> Callable[P, Initializer]:
+    """Hand out initializers that know their call: ``record`` is the name of the factory and all options."""
+    signature = inspect.signature(make)
+
+    @functools.wraps(make)
+    def call(*args: P.args, **kwargs: P.kwargs) -> Initializer:
+        initializer = make(*args, **kwargs)
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        initializer.record = (make.__name__, dict(bound.arguments))  # type: ignore[attr-defined]
+        return initializer
+
+    return call
 
 
 def random(name: str, draw: Callable[[Any, Shape, Any], jax.Array], least_axes: int = 0) -> Initializer:

@@ -8,10 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from axonax.tensor.initializers._draw import Initializer, Shape
+from axonax.tensor.initializers._draw import Initializer, Shape, factory
 from axonax.tensor.initializers._names import by_name
 
 
+@factory
 def gates(*, parts: Sequence[str | Initializer]) -> Initializer:
     """Equal parts of the last axis, one a gate, each drawn by itself and with fans of its own.
 

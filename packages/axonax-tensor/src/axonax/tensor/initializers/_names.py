@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from axonax.tensor import names
 from axonax.tensor.initializers import _distributions, _scaling, _structured
@@ -57,6 +58,22 @@ def by_name(initializer: str | Initializer) -> Initializer:
         return initializer
     shown = f"{initializer!r} of type {type(initializer).__name__}"
     raise ValueError(f"initializer must be a name or a callable (key, shape, dtype) -> array, got {shown}")
+
+
+def record(initializer: Any) -> tuple[str, dict[str, Any]] | None:
+    """The call that made an initializer: the name of its factory, and all options.
+
+    Args:
+        initializer: what a factory of this module handed out.
+
+    Returns:
+        ``None`` for any other value: a function of the user, or one of ``jax.nn.initializers``.
+
+    >>> record(_distributions.normal(stddev=0.02))
+    ('normal', {'stddev': 0.02, 'mean': 0.0})
+    """
+    found = getattr(initializer, "record", None)
+    return found if isinstance(found, tuple) else None
 
 
 def available() -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from axonax.tensor import names
-from axonax.tensor.initializers._draw import Initializer, Shape, check_not_negative, random
+from axonax.tensor.initializers._draw import Initializer, Shape, check_not_negative, factory, random
 
 Mode = Literal["fan_in", "fan_out", "fan_avg"]
 Distribution = Literal["normal", "truncated_normal", "uniform"]
@@ -18,6 +18,7 @@ _MODES = {"fan_in": "fan_in", "fan_out": "fan_out", "fan_avg": "fan_avg"}
 _DISTRIBUTIONS = {"normal": "normal", "truncated_normal": "truncated_normal", "uniform": "uniform"}
 
 
+@factory
 def variance_scaling(
     *,
     scale: float = 1.0,
@@ -48,6 +49,7 @@ def variance_scaling(
     return _scaled("variance_scaling", scale, mode, distribution, in_axis=in_axis, out_axis=out_axis)
 
 
+@factory
 def glorot_uniform(*, scale: float = 1.0) -> Initializer:
     """Uniform with variance ``scale * 2 / (fan_in + fan_out)``.
 
@@ -59,6 +61,7 @@ def glorot_uniform(*, scale: float = 1.0) -> Initializer:
     return _scaled("glorot_uniform", scale, "fan_avg", "uniform")
 
 
+@factory
 def glorot_normal(*, scale: float = 1.0) -> Initializer:
     """Normal, cut at two standard deviations, with variance ``scale * 2 / (fan_in + fan_out)``.
 
@@ -68,6 +71,7 @@ def glorot_normal(*, scale: float = 1.0) -> Initializer:
     return _scaled("glorot_normal", scale, "fan_avg", "truncated_normal")
 
 
+@factory
 def he_uniform(*, scale: float = 2.0) -> Initializer:
     """Uniform with variance ``scale / fan_in``, for layers before a relu.
 
@@ -79,6 +83,7 @@ def he_uniform(*, scale: float = 2.0) -> Initializer:
     return _scaled("he_uniform", scale, "fan_in", "uniform")
 
 
+@factory
 def he_normal(*, scale: float = 2.0) -> Initializer:
     """Normal, cut at two standard deviations, with variance ``scale / fan_in``.
 
@@ -88,6 +93,7 @@ def he_normal(*, scale: float = 2.0) -> Initializer:
     return _scaled("he_normal", scale, "fan_in", "truncated_normal")
 
 
+@factory
 def lecun_uniform(*, scale: float = 1.0) -> Initializer:
     """Uniform with variance ``scale / fan_in``.
 
@@ -99,6 +105,7 @@ def lecun_uniform(*, scale: float = 1.0) -> Initializer:
     return _scaled("lecun_uniform", scale, "fan_in", "uniform")
 
 
+@factory
 def lecun_normal(*, scale: float = 1.0) -> Initializer:
     """Normal, cut at two standard deviations, with variance ``scale / fan_in``.
 

@@ -8,10 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from axonax.tensor.initializers._draw import Initializer, Shape, check_not_negative, random
+from axonax.tensor.initializers._draw import Initializer, Shape, check_not_negative, factory, random
 from axonax.tensor.precision import promoted
 
 
+@factory
 def identity(*, gain: float = 1.0) -> Initializer:
     """``gain`` on the diagonal, 0 elsewhere, in any dtype.
 
@@ -30,6 +31,7 @@ def identity(*, gain: float = 1.0) -> Initializer:
     return init
 
 
+@factory
 def dirac(*, groups: int = 1, gain: float = 1.0) -> Initializer:
     """A kernel ``(*window, in / groups, out)`` whose convolution with ``padding="same"`` keeps its inputs.
 
@@ -57,6 +59,7 @@ def dirac(*, groups: int = 1, gain: float = 1.0) -> Initializer:
     return init
 
 
+@factory
 def orthogonal(*, gain: float = 1.0, axis: int = -1) -> Initializer:
     """``gain`` times a uniformly drawn matrix with orthonormal rows or columns, whichever are fewer.
 
@@ -81,6 +84,7 @@ def orthogonal(*, gain: float = 1.0, axis: int = -1) -> Initializer:
     return random("orthogonal", draw, least_axes=2)
 
 
+@factory
 def delta_orthogonal(*, gain: float = 1.0) -> Initializer:
     """A kernel ``(*window, in, out)``: `orthogonal` in the middle of the window, 0 elsewhere.
 
@@ -106,6 +110,7 @@ def delta_orthogonal(*, gain: float = 1.0) -> Initializer:
     return random("delta_orthogonal", draw)
 
 
+@factory
 def sparse(*, sparsity: float = 0.9, stddev: float = 0.01) -> Initializer:
     """Normal, but of the inputs of each unit (the last axis) a share, ``sparsity``, starts at exactly 0.
 
