@@ -18,6 +18,10 @@ from axonax.graph._version import __version__ as __version__
 from axonax.graph.data._layer import Layer as Layer
 from axonax.graph.data._param import Param as Param
 from axonax.graph.data._param import param as param
+from axonax.graph.files._limits import Limits as Limits
+from axonax.graph.files._limits import ModelFileError as ModelFileError
+from axonax.graph.files._reading import loads as loads
+from axonax.graph.files._writing import dumps as dumps
 from axonax.graph.layers._activation import activation as activation
 from axonax.graph.layers._activation import celu as celu
 from axonax.graph.layers._activation import elu as elu

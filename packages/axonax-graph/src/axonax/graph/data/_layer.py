@@ -114,7 +114,7 @@ class Layer:
             TypeError: an argument is not a node, or there are too many or too few of them.
         """
         given = [self._node(each) for each in (*nodes, *named.values())]
-        self._check_count(len(nodes), named)
+        self.check_count(len(nodes), named)
         if not given:
             raise TypeError(f"{self.op} ({self.where}): a layer takes nodes, got none")
         node = given[0].applied(self, tuple(given), tuple(named))
@@ -132,7 +132,7 @@ class Layer:
             raise TypeError(f"{self.op} ({self.where}): {hint}, got {type(given).__name__}")
         return inner.gathered(given)
 
-    def _check_count(self, count: int, named: Mapping[str, Any]) -> None:
+    def check_count(self, count: int, named: Mapping[str, Any]) -> None:
         arity, known = self.computation.arity, self.computation.named
         least, most = arity if isinstance(arity, tuple) else (arity, arity)
         if (least is not None and count < least) or (most is not None and count > most):

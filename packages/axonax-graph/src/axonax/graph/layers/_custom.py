@@ -121,11 +121,12 @@ def _check_arguments(title: str, function: Callable[..., Any], given: list[str])
             raise ValueError(f'layer: {title} takes no argument "{name}": {suggestion(name, parameters)}')
 
 
-def _same(x: Any) -> Any:
+def same(x: Any) -> Any:
+    """What it is given: the transform of a parameter that is tied as it is."""
     return x
 
 
-def tied(layer: Layer, name: str = "kernel", *, transform: Callable[[Any], Any] = _same) -> Tied:
+def tied(layer: Layer, name: str = "kernel", *, transform: Callable[[Any], Any] = same) -> Tied:
     """In the place of an initializer: the parameter is that of another layer of the model.
 
     Args:

@@ -78,10 +78,11 @@ def execute(step: Step, inputs: Sequence[Any], call: Call, shown: str | None = N
         result = computation.function(
             *plain, **named, **cast(params), **buffers, **computation.options, **mode
         )
-    except jax.errors.JAXTypeError as error:
-        error.add_note(f"in {step}, with input {shown}")
-        raise
-    except (TypeError, ValueError, IndexError) as error:
+    except Exception as error:
+        misfit = isinstance(error, TypeError | ValueError | IndexError)
+        if isinstance(error, jax.errors.JAXTypeError) or not misfit:
+            error.add_note(f"in {step}, with input {shown}")
+            raise
         text = str(error).removeprefix(f"{layer.op}: ")
         raise ValueError(f"{step}: cannot take input {shown}: {text}") from error
     if computation.buffers:
