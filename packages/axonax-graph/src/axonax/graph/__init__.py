@@ -21,6 +21,8 @@ from axonax.graph.data._param import param as param
 from axonax.graph.files._limits import Limits as Limits
 from axonax.graph.files._limits import ModelFileError as ModelFileError
 from axonax.graph.files._reading import loads as loads
+from axonax.graph.files._saving import load as load
+from axonax.graph.files._saving import save as save
 from axonax.graph.files._writing import dumps as dumps
 from axonax.graph.layers._activation import activation as activation
 from axonax.graph.layers._activation import celu as celu

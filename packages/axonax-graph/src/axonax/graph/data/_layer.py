@@ -18,6 +18,7 @@ from axonax.tensor.precision import Policy
 Check = Callable[..., str | None]
 MANY = 1 << 30
 """As the most inputs of a layer: any number."""
+_DEFAULT = Policy()  # one for all layers: it looks at its dtypes when it is made
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,7 +101,7 @@ class Layer:
     builder: Callable[..., Layer] | None = None
     name: str | None = None
     scope: Scope | None = field(default_factory=_CURRENT.get)
-    policy: Policy = field(default_factory=Policy)
+    policy: Policy = _DEFAULT
     where: str = field(default_factory=caller)
 
     def __post_init__(self) -> None:

@@ -45,12 +45,7 @@ def loads(text: str, builders: Iterable[Builder] = (), *, limits: Limits | None 
     >>> nn.dumps(nn.loads(nn.dumps(model))) == nn.dumps(model)
     True
     """
-    return read(text, builders, limits or Limits(), "")
-
-
-def read(text: str, builders: Iterable[Builder], limits: Limits, source: str) -> Node:
-    """The model of a text; ``source`` goes before the rows that stand for the lines of layers."""
-    known = with_own(builders)
+    known, limits = with_own(builders), limits or Limits()
     whole = fields("a model", _parsed(text, limits), ("format", "version", "layers", "nodes"))
     if whole["format"] != FORMAT:
         raise ModelFileError(f'needs the format "{FORMAT}", got {short(whole["format"])}')
@@ -58,7 +53,7 @@ def read(text: str, builders: Iterable[Builder], limits: Limits, source: str) ->
         raise ModelFileError(
             f"needs version {VERSION}, got {short(whole['version'])}: another Axonax wrote it"
         )
-    model = _Reader(known, limits, source).model({key: whole[key] for key in ("layers", "nodes")}, 0, "")
+    model = _Reader(known, limits).model({key: whole[key] for key in ("layers", "nodes")}, 0, "")
     _check_sizes(model, limits)
     return model
 
@@ -93,8 +88,8 @@ def _parsed(text: Any, limits: Limits) -> Any:
 class _Reader:
     """Reads tables, and counts their nodes."""
 
-    def __init__(self, builders: Mapping[str, Builder], limits: Limits, source: str) -> None:
-        self.builders, self.limits, self.source = builders, limits, source
+    def __init__(self, builders: Mapping[str, Builder], limits: Limits) -> None:
+        self.builders, self.limits = builders, limits
         self.nodes = 0
         self.flags: dict[str, list[str]] = {}
         self.values = Values(
@@ -121,7 +116,7 @@ class _Reader:
         self.layers = []
         for place, row in enumerate(tables["layers"]):
             self.where = f"{prefix}layers[{place}]"
-            self.layers.append(_at(self.where, self.layer, row, depth, f"{self.source}{self.where}"))
+            self.layers.append(_at(self.where, self.layer, row, depth, self.where))
         nodes: list[Node] = []
         for place, row in enumerate(tables["nodes"]):
             nodes.append(_at(f"{prefix}nodes[{place}]", self.node, row, nodes))
@@ -151,8 +146,8 @@ class _Reader:
                 f"{op}: an activation is a node of its own, got {short(read.get('activation'))}"
             )
         name = self.values.text(row["name"]) if "name" in row else None
-        policy = _policy(row["policy"]) if "policy" in row else Policy()
-        return replace(made, name=name, policy=policy, where=where or f"{self.source}{self.where}")
+        policy = _policy(row["policy"]) if "policy" in row else made.policy
+        return replace(made, name=name, policy=policy, where=where or self.where)
 
     def tie(self, given: Any) -> Tied:
         """A parameter of a layer of an earlier row."""

@@ -122,12 +122,14 @@ def infer(plan: Plan, *lanes: Sequence[Any]) -> Facts:
         for step in plan.steps:
             if step.layer.op == "input":
                 result = _cast(step, next(pending))
+                joined = result if result is None or result is UNKNOWN else _join(result)
             elif step.layer.op == "placeholder":  # the model of a block, shown by itself
-                result = UNKNOWN
+                result = joined = UNKNOWN
             else:
-                result = trial.step(step, [values[source] for source in step.sources])
+                shown = [facts.values[source] for source in step.sources]
+                result, joined = trial.step(step, [values[source] for source in step.sources], shown)
             values.append(result)
-            facts.values.append(result if result is None or result is UNKNOWN else _join(result))
+            facts.values.append(joined)
     except ValueError as error:
         # A new one: JAX may have put a note about its own frames on the error on its way.
         text = str(error) if len(lanes) == 1 else _OPEN.sub("None", str(error))
@@ -164,17 +166,19 @@ class _Trial:
     leaves: list[dict[str, jax.ShapeDtypeStruct]]
     known: dict[Any, Any]
 
-    def step(self, step: Step, inputs: list[Any]) -> Any:
-        """The values of a step, one a lane; ``UNKNOWN`` where an input is."""
+    def step(self, step: Step, inputs: list[Any], shown: list[Any]) -> tuple[Any, Any]:
+        """The values of a step, one a lane, and joined; ``UNKNOWN`` where an input is.
+
+        ``shown`` are the inputs joined.
+        """
         if lacks(step, inputs):
-            return None
+            return None, None
         computation = step.layer.computation
         names = [*computation.params, *computation.buffers]
         if any(value is UNKNOWN for value in inputs):
             for name in names:
                 self.declare_unknown(step, name)
-            return UNKNOWN
-        shown = [None if value is None else _join(value) for value in inputs]
+            return UNKNOWN, UNKNOWN
         text = _text(shown)
         lanes = [
             [None if value is None else spec(value[lane]) for value in inputs]
@@ -184,16 +188,17 @@ class _Trial:
         known = None if key is None else self.known.get(key)
         if known is None:
             check(step, lanes[0], text)
-            known = _Known(
-                shapes={name: [required(step, name, mine, text) for mine in lanes] for name in names}
-            )
+            needed = {name: [required(step, name, mine, text) for mine in lanes] for name in names}
+            known = _Known(shapes={name: (each, _joined_shape(each)) for name, each in needed.items()})
         for name in names:
-            self.declare(step, name, known.shapes[name], text)
+            shapes, joined = known.shapes[name]
+            self.declare(step, name, shapes, joined, text)
         if known.result is None:
-            known = replace(known, result=self.tried(step, lanes, text, shown))
+            result = self.tried(step, lanes, text, shown)
+            known = replace(known, result=result, joined=UNKNOWN if result is UNKNOWN else _join(result))
             if key is not None:
                 self.known[key] = known
-        return known.result
+        return known.result, known.joined
 
     def tried(self, step: Step, lanes: list[list[Any]], text: str, shown: list[Any]) -> Any:
         """The shapes of the result in each lane."""
@@ -207,7 +212,7 @@ class _Trial:
                 return UNKNOWN
             raise
 
-    def declare(self, step: Step, name: str, shapes: list[tuple[int, ...]], text: str) -> None:
+    def declare(self, step: Step, name: str, shapes: list[tuple[int, ...]], joined: Shape, text: str) -> None:
         """Note a leaf when it is met first; see that it fits when it is met again."""
         leaf = Leaf(step=step, name=name, shape=None)
         path, tie = step.leaf(name), step.ties.get(name)
@@ -218,9 +223,7 @@ class _Trial:
             if have != shape:
                 raise ValueError(f"{step}: {name} {have} does not fit input {text}, which needs {shape}")
         if tie is None and path not in self.facts.leaves:
-            self.facts.leaves[path] = replace(
-                leaf, shape=_join([leaves[path] for leaves in self.leaves]).shape
-            )
+            self.facts.leaves[path] = replace(leaf, shape=joined)
 
     def declare_unknown(self, step: Step, name: str) -> None:
         """Note a leaf whose shape is known only if it does not follow from inputs."""
@@ -232,10 +235,11 @@ class _Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class _Known:
-    """What a layer needs and gives for inputs of certain shapes: both by lane."""
+    """What a layer needs and gives for inputs of certain shapes: both by lane, and joined."""
 
-    shapes: dict[str, list[tuple[int, ...]]]
+    shapes: dict[str, tuple[list[tuple[int, ...]], Shape]]
     result: Any = None
+    joined: Any = None
 
 
 def _by_lane(values: Sequence[Any], count: int) -> list[list[Any]]:
@@ -278,10 +282,14 @@ def _join(lanes: Sequence[Any]) -> Any:
         shapes = [jnp.shape(leaf) for leaf in leaves]
         if len({len(shape) for shape in shapes}) > 1:
             return Abstract((), None)
-        sizes = (each if len(set(each)) == 1 else (None,) for each in zip(*shapes, strict=True))
-        return Abstract(tuple(size[0] for size in sizes), dtype_of(leaves[0]))
+        return Abstract(_joined_shape(shapes), dtype_of(leaves[0]))
 
     return jax.tree.map(one, *lanes)
+
+
+def _joined_shape(shapes: Sequence[tuple[int, ...]]) -> Shape:
+    """The sizes that are the same in all lanes; the others are open."""
+    return tuple(sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*shapes, strict=True))
 
 
 def _text(values: Sequence[Any]) -> str:

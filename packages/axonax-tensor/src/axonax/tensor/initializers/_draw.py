@@ -17,14 +17,14 @@ P = ParamSpec("P")
 
 def factory(make: Callable[P, Initializer]) -> Callable[P, Initializer]:
     """Hand out initializers that know their call: ``record`` is the name of the factory and all options."""
-    signature = inspect.signature(make)
+    parameters = inspect.signature(make).parameters
+    defaults = {name: each.default for name, each in parameters.items() if each.default is not each.empty}
 
     @functools.wraps(make)
     def call(*args: P.args, **kwargs: P.kwargs) -> Initializer:
         initializer = make(*args, **kwargs)
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        initializer.record = (make.__name__, dict(bound.arguments))  # type: ignore[attr-defined]
+        options = {**defaults, **dict(zip(parameters, args, strict=False)), **kwargs}
+        initializer.record = (make.__name__, options)  # type: ignore[attr-defined]
         return initializer
 
     return call

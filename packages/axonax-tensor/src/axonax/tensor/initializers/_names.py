@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -53,11 +54,17 @@ def by_name(initializer: str | Initializer) -> Initializer:
     [1.0]
     """
     if isinstance(initializer, str):
-        return names.lookup(_TABLE, initializer, "initializer")()
+        return _with_defaults(initializer)
     if callable(initializer):
         return initializer
     shown = f"{initializer!r} of type {type(initializer).__name__}"
     raise ValueError(f"initializer must be a name or a callable (key, shape, dtype) -> array, got {shown}")
+
+
+@functools.cache
+def _with_defaults(name: str) -> Initializer:
+    """Models ask for the same few a thousand times; a name that is not known is not kept."""
+    return names.lookup(_TABLE, name, "initializer")()
 
 
 def record(initializer: Any) -> tuple[str, dict[str, Any]] | None:
