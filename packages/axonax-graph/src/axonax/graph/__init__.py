@@ -158,3 +158,8 @@ from axonax.graph.program._functions import build as build
 from axonax.graph.program._functions import predict as predict
 from axonax.graph.program._stacking import stacked_state as stacked_state
 from axonax.graph.program._stacking import unstacked_state as unstacked_state
+from axonax.graph.show._detailed import table as table
+from axonax.graph.show._diff import Difference as Difference
+from axonax.graph.show._diff import diff as diff
+from axonax.graph.show._grid import Table as Table
+from axonax.graph.show._mermaid import mermaid as mermaid

@@ -83,7 +83,11 @@ class Node(Applied):
         return self._model
 
     def __str__(self) -> str:
-        return _table.table(self._plan, self._facts)
+        return str(_table.table(self._plan, self._facts))
+
+    def _repr_html_(self) -> str:
+        """The same table in a notebook."""
+        return _table.table(self._plan, self._facts)._repr_html_()
 
     def __reduce__(self) -> Any:
         # A flat list: pickle would recurse through a chain and reach its limit at some 200 layers.

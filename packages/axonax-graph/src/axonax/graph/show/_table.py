@@ -9,58 +9,51 @@ import jax
 
 from axonax.graph.program._infer import UNKNOWN, Facts, Leaf
 from axonax.graph.program._plan import Plan, Step
+from axonax.graph.show._grid import Table
 
 _COLUMNS = ("Layer", "Shape", "Policy", "Parameters", "Parameters Memory")
-_GAP = "   "
 
 
-def table(plan: Plan, facts: Facts) -> str:
+def table(plan: Plan, facts: Facts) -> Table:
     """The table of a model: a row a node, totals, inputs; ``?`` where the inputs have no shape."""
+    leaves = by_step(facts)
+    rows = tuple(
+        _row(step, plan, value, leaves.get(step.name, []))
+        for step, value in zip(plan.steps, facts.values, strict=True)
+    )
+    return Table(title="Model", columns=_COLUMNS, rows=rows, notes=(*totals(facts), _inputs(plan)))
+
+
+def by_step(facts: Facts) -> dict[str, list[Leaf]]:
+    """The leaves of each node that is the first to use them, by its name."""
     leaves: dict[str, list[Leaf]] = {}
     for leaf in facts.leaves.values():
         leaves.setdefault(leaf.step.name, []).append(leaf)
-    rows = [
-        _row(step, plan, value, leaves.get(step.name, []))
-        for step, value in zip(plan.steps, facts.values, strict=True)
-    ]
-    widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
-    width = sum(widths) + len(_GAP) * (len(widths) - 1) + 2
-    lines = [
-        "-" * width,
-        "Model".rjust((width - len("Model")) // 2 + len("Model")),
-        "=" * width,
-        _line(_COLUMNS, widths),
-        "=" * width,
-        *(_line(row, widths) for row in rows),
-        "-" * width,
-    ]
-    return "\n".join(lines + _totals(facts) + [_inputs(plan)])
-
-
-def _line(cells: Iterable[str], widths: list[int]) -> str:
-    padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-    return f" {_GAP.join(padded)}".rstrip()
+    return leaves
 
 
 def _row(step: Step, plan: Plan, value: Any, leaves: list[Leaf]) -> tuple[str, ...]:
     """The cells of a node; ``leaves`` are those that it is the first to use."""
     params = [leaf for leaf in leaves if leaf.trained]
+    memory = f"{total_bytes(params)} bytes"
+    return title(step, plan), shape(value), str(step.layer.policy), counts(leaves), memory
+
+
+def counts(leaves: list[Leaf]) -> str:
+    """The elements of parameters, and of buffers if there are any."""
+    params = [leaf for leaf in leaves if leaf.trained]
     buffers = [leaf for leaf in leaves if not leaf.trained]
-    return (
-        _title(step, plan),
-        _shape(value),
-        str(step.layer.policy),
-        _elements(params) + (f" (+{_elements(buffers)} in buffers)" if buffers else ""),
-        f"{_bytes(params)} bytes",
-    )
+    return elements(params) + (f" (+{elements(buffers)} in buffers)" if buffers else "")
 
 
-def _title(step: Step, plan: Plan) -> str:
+def title(step: Step, plan: Plan) -> str:
+    """The name of a node, what it does, and of what."""
     sources = ", ".join(f'"{plan.steps[source].name}"' for source in step.sources)
     return f"{step.name} ( {step.layer.op}{f'[{sources}]' if sources else ''} )"
 
 
-def _shape(value: Any) -> str:
+def shape(value: Any) -> str:
+    """The shapes of a value, nested as it is."""
     if value is UNKNOWN:
         return "?"
     return str(jax.tree.map(lambda leaf: _Bare(leaf.shape), value))
@@ -76,25 +69,32 @@ class _Bare:
         return str(self.shape)
 
 
-def _totals(facts: Facts) -> list[str]:
+def totals(facts: Facts) -> list[str]:
+    """The lines below the rows."""
     leaves = list(facts.leaves.values())
     params = [leaf for leaf in leaves if leaf.trained]
     buffers = [leaf for leaf in leaves if not leaf.trained]
-    lines = [f"Total Parameters: {_elements(params)}", f"Total Parameters Memory: {_bytes(params)} bytes"]
+    lines = [f"Total Parameters: {elements(params)}", f"Total Parameters Memory: {total_bytes(params)} bytes"]
     if buffers:
-        lines += [f"Total Buffers: {_elements(buffers)}", f"Total Buffers Memory: {_bytes(buffers)} bytes"]
+        lines += [
+            f"Total Buffers: {elements(buffers)}",
+            f"Total Buffers Memory: {total_bytes(buffers)} bytes",
+        ]
     return lines
 
 
-def _elements(leaves: list[Leaf]) -> str:
-    return _sum(leaf.size for leaf in leaves)
+def elements(leaves: list[Leaf]) -> str:
+    """The number of elements of leaves; ``?`` if one is open."""
+    return total(leaf.size for leaf in leaves)
 
 
-def _bytes(leaves: list[Leaf]) -> str:
-    return _sum(leaf.nbytes for leaf in leaves)
+def total_bytes(leaves: list[Leaf]) -> str:
+    """The number of bytes of leaves; ``?`` if one is open."""
+    return total(leaf.nbytes for leaf in leaves)
 
 
-def _sum(numbers: Iterable[int | None]) -> str:
+def total(numbers: Iterable[int | None]) -> str:
+    """The sum of numbers; ``?`` if one is not known."""
     found = list(numbers)
     known = [number for number in found if number is not None]
     return str(sum(known)) if len(known) == len(found) else "?"
