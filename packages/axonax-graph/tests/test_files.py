@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 
 from axonax import graph as nn
+from axonax.graph.files import _registry
 from axonax.graph.files._registry import BUILDERS, INITIALIZERS
+from axonax.graph.layers._builder import is_builder
 from axonax.tensor import initializers
 from axonax.tensor.precision import Policy
 
@@ -225,6 +227,9 @@ def test_paths_are_pinned():
 
 
 def test_each_builder_of_the_package_is_known_once():
+    found = [value for each in _registry._modules() for value in vars(each).values() if is_builder(value)]
+    assert len({id(each) for each in found}) == len({each.op for each in found}) == len(BUILDERS)
+    assert {name for name in dir(nn) if is_builder(getattr(nn, name))} - {"layer"} <= {*BUILDERS}
     assert BUILDERS["dense"] is nn.dense
     assert BUILDERS["relu"] is nn.relu
     assert {"input", "constant", "container", "getitem", "placeholder"} < set(BUILDERS)

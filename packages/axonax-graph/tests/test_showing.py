@@ -247,6 +247,11 @@ def named(layer, **changes):
     return nn.Layer(**{**{key: value for key, value in vars(layer).items() if key != "signature"}, **changes})
 
 
+def holding(model):
+    """A layer with a model as its argument."""
+    return named(nn.relu(), arguments={"block": model})
+
+
 def swapped():
     first = x()
     return nn.container({"r": first, "l": first | nn.relu()})
@@ -278,6 +283,26 @@ DIFFERENCES = {
         lambda: x() | note({"m": x() | nn.relu()}),
         lambda: x() | note({"m": x() | nn.elu()}),
         ['~ note_0: text another {"m": model of 2 nodes}'],
+    ),
+    "an activation": (
+        lambda: x() | nn.dense(3, activation="relu"),
+        lambda: x() | nn.dense(3) | nn.relu(),
+        [],
+    ),
+    "an activation of a layer within": (
+        lambda: x() | note(nn.dense(3)),
+        lambda: x() | note(nn.dense(3, activation="relu")),
+        ["~ note_0: text another dense(units=3)"],
+    ),
+    "the model of a layer": (
+        lambda: x() | holding(x() | nn.dense(2)),
+        lambda: x() | holding(x() | nn.dense(4)),
+        ["~ relu_0: block: ~ dense_0: units 2 -> 4"],
+    ),
+    "the same model of a layer": (
+        lambda: x() | holding(x() | nn.dense(2)),
+        lambda: x() | holding(x() | nn.dense(2)),
+        [],
     ),
     "a tie": (
         lambda: x() | ENCODE | nn.dense(3, name="d"),

@@ -52,10 +52,15 @@ def identity(value: Any, paths: Mapping[Layer, str]) -> Any:
     return ("object", id(value)) if made is None else ("made", made[0], identity(plain(made[1]), paths))
 
 
-def call(layer: Layer, paths: Mapping[Layer, str]) -> Any:
+def _call(layer: Layer, paths: Mapping[Layer, str]) -> Any:
     """What two layers of one call have in common: all but their paths."""
-    then = None if layer.computation.then is None else call(layer.computation.then, paths)
-    return ("layer", layer.op, identity(dict(layer.arguments), paths), layer.policy, then)
+    return ("layer", layer.op, identity(dict(layer.arguments), paths), layer.policy)
+
+
+def _layer_identity(layer: Layer, paths: Mapping[Layer, str]) -> Any:
+    """A layer that is an argument brings its activation; one in a graph has it as a node of its own."""
+    then = layer.computation.then
+    return (_call(layer, paths), layer.name, None if then is None else _layer_identity(then, paths))
 
 
 def _text(value: Any) -> str:
@@ -82,7 +87,7 @@ def _array_identity(value: Any) -> Any:
 def _model_identity(value: Applied) -> Any:
     steps = _plan.plan(value).steps
     inner = {step.layer: step.path for step in steps}
-    return ("model", *((step.name, call(step.layer, inner), step.sources, step.named) for step in steps))
+    return ("model", *((step.name, _call(step.layer, inner), step.sources, step.named) for step in steps))
 
 
 _TEXTS: tuple[tuple[Any, Callable[[Any], str]], ...] = (
@@ -110,7 +115,7 @@ _IDENTITIES: tuple[tuple[Any, Callable[[Any, Mapping[Layer, str]], Any]], ...] =
         lambda value, paths: ("dict", *((identity(k, paths), identity(v, paths)) for k, v in value.items())),
     ),
     ((tuple, list), lambda value, paths: ("tuple", *(identity(each, paths) for each in value))),
-    (Layer, call),
+    (Layer, _layer_identity),
     (
         Tied,
         lambda value, paths: (

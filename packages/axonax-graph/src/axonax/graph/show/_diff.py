@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from axonax.graph.data._layer import Applied, Layer
 from axonax.graph.program._plan import Plan, Step, plan
@@ -93,15 +94,20 @@ def _calls(one: Step, other: Step, here: Mapping[Layer, str], there: Mapping[Lay
         return [f"{_layer(one)} -> {_layer(other)}"]
     texts = []
     for name in dict.fromkeys([*old.arguments, *new.arguments]):
-        values = [each.arguments.get(name) for each in (old, new)]
-        tokens = [
-            _arguments.identity(value, paths) for value, paths in zip(values, (here, there), strict=True)
-        ]
-        if tokens[0] != tokens[1]:
-            shown = [_arguments.text(value) for value in values]
-            what = " -> ".join(shown) if shown[0] != shown[1] else f"another {shown[0]}"
-            texts.append(f"{name} {what}")
+        texts += _argument(name, (old.arguments.get(name), new.arguments.get(name)), (here, there))
     return texts + ([] if old.policy == new.policy else [f"policy {old.policy} -> {new.policy}"])
+
+
+def _argument(name: str, values: tuple[Any, Any], paths: tuple[Mapping[Layer, str], ...]) -> list[str]:
+    """How two values of an argument differ; of models within, line by line."""
+    one, other = values
+    if isinstance(one, Applied) and isinstance(other, Applied):
+        found = diff(one, other)
+        return [f"{name}: {line}" for line in str(found).splitlines()] if found else []
+    if _arguments.identity(one, paths[0]) == _arguments.identity(other, paths[1]):
+        return []
+    shown = [_arguments.text(value) for value in values]
+    return [f"{name} " + (" -> ".join(shown) if shown[0] != shown[1] else f"another {shown[0]}")]
 
 
 def _sources(one: Step, other: Step, first: Plan, second: Plan) -> list[str]:
