@@ -110,9 +110,10 @@ def start_table(options: argparse.Namespace) -> list[str]:
                 subprocess.run(command, capture_output=True, text=True, check=False)
                 for _ in range(options.repeat)
             ]
-            if any(run.returncode for run in runs):
-                print(f"{library} {model} failed: {runs[-1].stderr[-2000:]}", file=sys.stderr)
-                lines.append(f"| {model} | {library} | failed | | | |")
+            failed = [run.stderr.strip().splitlines()[-1] for run in runs if run.returncode]
+            if failed:
+                lines.append(f"| {model} | {library} | fails: {failed[0][:80]} | | | |")
+                print(lines[-1], flush=True)
                 continue
             found = [json.loads(run.stdout.splitlines()[-1]) for run in runs]
             phases = [statistics.median(each[name] for each in found) for name in found[0]]

@@ -380,3 +380,15 @@ def test_a_difference_can_be_asked():
 def test_only_nodes_differ():
     with pytest.raises(TypeError, match="diff: needs nodes"):
         nn.diff(x(), ModelState())
+
+
+@pytest.mark.parametrize("length", [2000, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_a_deep_model_meets_no_limit_of_recursion(length):
+    model = x()
+    for _ in range(length):
+        model = model | nn.dense(3)
+    back = nn.loads(nn.dumps(model))
+    assert str(back) == str(model)
+    assert not nn.diff(model, back)
+    assert nn.mermaid(model).endswith(f"n{length - 1} --> n{length}")
+    assert cells(nn.table(model, (1, 3)), f"dense_{length - 1}")["FLOPs"] == "21"
