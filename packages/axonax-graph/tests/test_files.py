@@ -10,8 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from axonax import graph as nn
+from axonax.graph.data._layer import computes
 from axonax.graph.files import _registry
 from axonax.graph.files._registry import BUILDERS, INITIALIZERS
 from axonax.graph.layers._builder import is_builder
@@ -196,6 +198,36 @@ def test_ties_come_back_wherever_their_layer_stands():
     back, state = again(model), nn.build(model).init(jax.random.key(0))
     assert sorted(state.params) == ["dense_1"]
     inputs = [jnp.ones((2, 3)), jnp.ones((2, 5))]
+    assert bits(nn.predict(back, state, *inputs)) == bits(nn.predict(model, state, *inputs))
+
+
+@nn.builder
+def parted(*, name=None):
+    """A builder with inputs by name and a result in parts."""
+    return computes(_parted, named=("mask", "start"), outputs=("", ("", "")))
+
+
+def _parted(x, mask=None, start=None):
+    kept = x if mask is None else x * mask
+    return kept, (kept if start is None else kept + start[0], x)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda m: {},
+        lambda m: {"mask": m},
+        lambda m: {"start": (m, m), "mask": m},
+    ],
+)
+def test_inputs_by_name_and_parts_of_results_come_back(given):
+    sequence, (final, _) = parted()(x(), **given(nn.input("m", (None, 3))))
+    model = sequence - final
+    back = again(model, [parted])
+    assert str(back) == str(model)
+    assert [step.named for step in back._plan.steps] == [step.named for step in model._plan.steps]
+    inputs = [jnp.full((2, 3), place + 2.0) for place in range(len(model._plan.inputs))]
+    state = nn.build(model).init(jax.random.key(0))
     assert bits(nn.predict(back, state, *inputs)) == bits(nn.predict(model, state, *inputs))
 
 
@@ -511,6 +543,69 @@ def test_a_reader_refuses(name):
     with pytest.raises(nn.ModelFileError, match=text) as caught:
         nn.loads(given, OWN)
     assert len(str(caught.value)) < 500
+
+
+RICH = nn.dumps(
+    nn.container(
+        {"a": (y := x((None, 6, 6, 2)) | nn.conv(4, 3) | nn.batch_norm() | shift(2.0)), "b": y[..., 1:]}
+    )
+    | around(nn.dense(2), options={"m": x() | nn.relu(), "i": initializers.normal(stddev=0.5)})
+)
+FORMS = [
+    "float",
+    "complex",
+    "slice",
+    "ellipsis",
+    "dict",
+    "array",
+    "initializer",
+    "tied",
+    "layer",
+    "model",
+    "op",
+]
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.sampled_from(["", "x", "relu", "float32"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FORMS), inner, max_size=2),
+    max_leaves=5,
+)
+
+
+def places(value, path=()):
+    """Every path within a value of JSON."""
+    yield path
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in parts:
+        yield from places(each, (*path, key))
+
+
+PLACES = [path for path in places(json.loads(RICH)) if path]
+
+
+def read_or_refuse(path, value, remove):
+    """Whatever stands in a text, it is read or refused by the one error."""
+    try:
+        model = nn.loads(edited(*path, ... if remove else value, text=RICH), OWN)
+    except nn.ModelFileError:
+        return
+    nn.dumps(model)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.sampled_from(PLACES), JSON, st.booleans())
+def test_a_changed_text_is_read_or_refused(path, value, remove):
+    read_or_refuse(path, value, remove)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, deadline=None)
+@given(st.sampled_from(PLACES), JSON, st.booleans())
+def test_any_changed_text_is_read_or_refused(path, value, remove):
+    read_or_refuse(path, value, remove)
 
 
 def test_what_is_refused_above_is_read_without_the_edit():
