@@ -142,8 +142,8 @@ def nodes_row(length: int) -> str:
         return value
 
     model = lap(chain(length))
-    lap(str(model))
     init, apply = lap(nn.build(model))
+    lap(str(model))
     text = lap(nn.dumps(model))
     other = lap(nn.loads(text))
     lap(nn.diff(model, other))
@@ -158,7 +158,7 @@ def nodes_table(options: argparse.Namespace) -> list[str]:
     lines = [
         "## Chains of dense layers\n",
         "Seconds.\n",
-        "| layers | make | print | build | dumps | loads | diff | table | init | trace |",
+        "| layers | make | build | print | dumps | loads | diff | table | init | trace |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     nodes_row(10)
