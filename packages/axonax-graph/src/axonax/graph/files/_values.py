@@ -175,13 +175,14 @@ def short(value: Any) -> str:
 
 
 def _on_device(array: np.ndarray, kind: str) -> Any:
-    if kind == "weak":
-        made = jnp.asarray(array.item()) if not array.ndim else None
-        return (
-            made if made is not None and made.dtype == array.dtype else _refuse("a weak array is one number")
-        )
-    made = jnp.asarray(array)
-    return made if made.dtype == array.dtype else _refuse(f"{array.dtype} needs the flag jax_enable_x64")
+    """A JAX array; ``"weak"`` for one whose dtype gives way, as that of a Python number does."""
+    zero: Any = {"i": 0, "f": 0.0, "c": 0j}.get(array.dtype.kind)
+    if kind == "weak" and zero is None:
+        _refuse(f"no array of {array.dtype} is weak")
+    made = jnp.asarray(array) if kind == "jax" else jnp.full(array.shape, zero)
+    if made.dtype != array.dtype:
+        _refuse(f"a {kind} array of {array.dtype} is none of this JAX: see its flag jax_enable_x64")
+    return made if kind == "jax" else made.at[...].set(array)  # which keeps it weak
 
 
 def _refuse(problem: str) -> Any:

@@ -177,11 +177,10 @@ def _unplain(value: Any, argument: str) -> str:
 
 
 def _array(value: Any, place: _Place) -> Row:
-    known = not isinstance(value, jax.core.Tracer) and value.dtype.name in DTYPES
-    weak = bool(getattr(value, "weak_type", False))
-    if not known or (weak and value.ndim):
-        kind = "an array of a traced or weak type" if weak or not hasattr(value, "nbytes") else value.dtype
+    if isinstance(value, jax.core.Tracer) or value.dtype.name not in DTYPES:
+        kind = "a traced array" if isinstance(value, jax.core.Tracer) else f"an array of {value.dtype}"
         raise place.error(f"is {kind}, which no file can hold: give it as an array of a plain dtype")
+    weak = bool(getattr(value, "weak_type", False))
     array = np.asarray(value)
     data = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
     row = {
