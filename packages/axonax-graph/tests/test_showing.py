@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from axonax import graph as nn
+from axonax.graph.data._layer import Computation
 from axonax.tensor import initializers
 from axonax.tensor.contracts import ModelState
 from axonax.tensor.precision import Policy
@@ -208,6 +209,10 @@ def test_a_table_is_its_text_in_a_session():
     assert repr(table) == str(table)
 
 
+def masked(x, mask):
+    return x * mask
+
+
 class TestMermaid:
     def test_boxes_and_arrows(self):
         left = x() | nn.dense(4, activation="relu")
@@ -223,6 +228,12 @@ class TestMermaid:
             "  n1 --> n2",
             "  n2 --> n4",
             "  n3 --> n4",
+        ]
+
+    def test_inputs_by_name_are_labelled(self):
+        assert nn.mermaid(MASKED(x(), mask=x(name="m"))).splitlines()[-2:] == [
+            "  n0 --> n2",
+            "  n1 -->|mask| n2",
         ]
 
     def test_names_and_options_are_escaped(self):
@@ -258,6 +269,7 @@ def swapped():
 
 
 SINE = nn.layer(jnp.sin, name="s")
+MASKED = nn.Layer(op="masked", arguments={}, computation=Computation(function=masked, named=("mask",)))
 ENCODE = nn.dense(3, name="e")
 
 DIFFERENCES = {
@@ -351,6 +363,15 @@ DIFFERENCES = {
         lambda: nn.container({"l": (a := x()), "r": a | nn.relu()}),
         swapped,
         ['~ container_0: structure {"l": 0, "r": 1} -> {"r": 0, "l": 1}'],
+    ),
+    "an input by name": (
+        lambda: MASKED(x(), mask=x(name="m")),
+        lambda: MASKED(x(name="m")),
+        [
+            "- x: input(shape=(None, 3))",
+            '~ masked_0: inputs ("x", mask="m") -> ("m")',
+            '~ the model: order of inputs "x", "m" -> "m"',
+        ],
     ),
     "sharing": (
         lambda: x() | ENCODE | ENCODE,
