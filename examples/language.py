@@ -1,7 +1,8 @@
-"""A small GPT on the characters of a text: trained, measured against counts of pairs, and asked for more.
+"""A language model of the characters of a text: trained, measured against counts of pairs, asked for more.
 
-python examples/gpt.py --data tinyshakespeare.txt
-python examples/gpt.py                             # the documentation of jax.numpy: runs anywhere
+python examples/language.py --data tinyshakespeare.txt                 # a small GPT
+python examples/language.py --data tinyshakespeare.txt --model lstm
+python examples/language.py                      # the documentation of jax.numpy: runs anywhere
 """
 
 from __future__ import annotations
@@ -40,6 +41,17 @@ def gpt(vocabulary: int, length: int, units: int, depth: int) -> nn.Node:
     )
 
 
+def lstm(vocabulary: int, length: int, units: int, depth: int) -> nn.Node:
+    """The same with recurrent layers, which see as far as they remember."""
+    node = nn.input("tokens", (None, None), dtype="int32") | nn.embedding(vocabulary, units)
+    for _ in range(depth - 1):
+        node = node | nn.lstm(2 * units)
+    return node | nn.dense(vocabulary)
+
+
+MODELS = {"gpt": (gpt, 3e-3), "lstm": (lstm, 1e-2)}  # name: (builder, learning rate)
+
+
 def windows(tokens: np.ndarray, length: int, batch_size: int, *, shuffle: bool) -> loop.Arrays:
     """Stretches of the text, each with the same one character later as its targets."""
     count = (len(tokens) - 1) // length
@@ -61,6 +73,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=pathlib.Path, help="a text file")
+    parser.add_argument("--model", choices=MODELS, default="gpt")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--key", type=int, default=0, help="the seed of everything random in the run")
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
@@ -75,9 +88,10 @@ def main() -> None:
     train, test = np.split(tokens, [len(tokens) * 9 // 10])
     test = test[: 64 * 64 + 1]
 
-    model = gpt(len(letters), length, units, depth)
+    build, learning_rate = MODELS[options.model]
+    model = build(len(letters), length, units, depth)
     print(model)
-    rate = optim.warmup(optim.cosine_decay(3e-3, steps), steps // 20 + 1)
+    rate = optim.warmup(optim.cosine_decay(learning_rate, steps), steps // 20 + 1)
     result = (
         loop.trainer(
             model,
@@ -113,7 +127,7 @@ def main() -> None:
     print(f"\nIt goes on after the first {length} characters of the text:\n")
     print("".join(letters[number] for number in np.asarray(found[0])))
     print(
-        f"\nAfter {steps} steps on {len(train)} characters the model needs"
+        f"\nAfter {steps} steps on {len(train)} characters the {options.model} needs"
         f" {result.metrics['validation_loss']:.3f} nats for each of {len(test) - 1} that it has not seen;"
         f" counts of pairs need {pairs(train, test, len(letters)):.3f},"
         f" and {np.log(len(letters)):.3f} would be no idea at all."
