@@ -158,6 +158,16 @@ from axonax.graph.program._functions import build as build
 from axonax.graph.program._functions import predict as predict
 from axonax.graph.program._stacking import stacked_state as stacked_state
 from axonax.graph.program._stacking import unstacked_state as unstacked_state
+from axonax.graph.rewrite._carry import carried as carried
+from axonax.graph.rewrite._carry import carry as carry
+from axonax.graph.rewrite._nodes import fold_nodes as fold_nodes
+from axonax.graph.rewrite._nodes import map_nodes as map_nodes
+from axonax.graph.rewrite._nodes import pop_node as pop_node
+from axonax.graph.rewrite._nodes import rewrite_nodes as rewrite_nodes
+from axonax.graph.rewrite._pin import pin as pin
+from axonax.graph.rewrite._replace import graft as graft
+from axonax.graph.rewrite._replace import replace as replace
+from axonax.graph.rewrite._replace import truncate as truncate
 from axonax.graph.show._detailed import table as table
 from axonax.graph.show._diff import Difference as Difference
 from axonax.graph.show._diff import diff as diff

@@ -114,8 +114,13 @@ def matches(pattern: Pattern, path: str, leaf: Any = None) -> bool:
     return bool(pattern(path, leaf))
 
 
-def select(tree: PyTree, *patterns: Pattern) -> dict[str, Any]:
+def select(tree: PyTree, *patterns: Pattern, what: str = "leaf") -> dict[str, Any]:
     """The leaves that at least one pattern selects, by path.
+
+    Args:
+        tree: any pytree.
+        *patterns: as for `matches`.
+        what: what the error calls a leaf.
 
     Raises:
         ValueError: a pattern selects no leaf; the text lists near paths.
@@ -128,7 +133,7 @@ def select(tree: PyTree, *patterns: Pattern) -> dict[str, Any]:
     for pattern in patterns:
         found = {name for name, leaf in leaves.items() if matches(pattern, name, leaf)}
         if not found:
-            raise ValueError(f"{_show(pattern)} selects no leaf: {_near(pattern, list(leaves))}")
+            raise ValueError(f"{_show(pattern)} selects no {what}: {_near(pattern, list(leaves))}")
         chosen |= found
     return {name: leaf for name, leaf in leaves.items() if name in chosen}
 

@@ -1,0 +1,65 @@
+"""Layers and nodes by patterns over their paths."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from axonax.graph._node import Node
+from axonax.graph.data._layer import Layer, order
+from axonax.graph.program._plan import plan
+from axonax.tensor import trees
+
+Patterns = str | re.Pattern[str] | Callable[[str, Any], bool] | Sequence[trees.Pattern]
+
+
+def named_nodes(model: Node) -> dict[str, Node]:
+    """The nodes of a model by name, parents first; a layer's second application is ``dense_0@1``."""
+    return {step.name: node for step, node in zip(plan(model).steps, order(model), strict=True)}
+
+
+def select_nodes(who: str, model: Node, patterns: Patterns) -> dict[str, Node]:
+    """The nodes of a model whose name a pattern selects, parents first.
+
+    Args:
+        who: begins the error.
+        model: any node.
+        patterns: one or more globs, compiled regular expressions, or predicates ``(name, node) -> bool``.
+
+    Raises:
+        ValueError: a pattern selects no node; the text lists near names.
+    """
+    nodes = named_nodes(model)
+    chosen = _chosen(who, nodes, patterns, "node")
+    return {name: node for name, node in nodes.items() if name in chosen}
+
+
+def select_layers(who: str, model: Node, patterns: Patterns) -> dict[Layer, str]:
+    """The layers of a model that a pattern selects, with their paths; a predicate gets their first node.
+
+    Raises:
+        ValueError: a pattern selects no layer; the text lists near paths.
+    """
+    nodes = first_nodes(model)
+    chosen = _chosen(who, nodes, patterns, "layer")
+    return {node.layer: path for path, node in nodes.items() if path in chosen}
+
+
+def first_nodes(model: Node) -> dict[str, Node]:
+    """The first node of each layer by the path of the layer, parents first."""
+    found: dict[str, Node] = {}
+    for step, node in zip(plan(model).steps, order(model), strict=True):
+        found.setdefault(step.path, node)
+    return found
+
+
+def _chosen(who: str, nodes: dict[str, Node], patterns: Patterns, what: str) -> dict[str, Any]:
+    alone = isinstance(patterns, str | re.Pattern) or callable(patterns)
+    several: Any = (patterns,) if alone else tuple(patterns)  # type: ignore[arg-type]
+    if not several:
+        raise ValueError(f"{who}: needs a pattern, got none")
+    try:
+        return trees.select(nodes, *several, what=what)
+    except ValueError as error:
+        raise ValueError(f"{who}: {error}") from None
