@@ -41,6 +41,7 @@ class Computation:
         outputs: for a result in parts a tuple of these, nested: what the layer gives when applied.
         mark: what follows the path of the layer in the paths of its leaves.
         casts: whether the policy of the layer is applied; one that holds a model leaves that to its layers.
+        at_init: called by ``init`` with the first leaves, by name, of the layer that gives the input.
         then: the activation that follows, as a node of its own.
     """
 
@@ -57,6 +58,7 @@ class Computation:
     outputs: Any = None
     mark: str = ""
     casts: bool = True
+    at_init: Callable[[Any], None] | None = None
     then: Layer | None = None
 
 

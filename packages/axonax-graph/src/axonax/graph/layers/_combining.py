@@ -50,7 +50,7 @@ def _numbered(nodes: Any, found: list[Applied]) -> Any:
 @functools.partial(recorded, op="container")
 def container_layer(structure: Any, *, name: str | None = None) -> Layer:
     """The layer of a container: ``structure`` has the number of an input in the place of its value."""
-    return computes(_contained, options={"structure": structure}, arity=_count(structure))
+    return computes(_contained, options={"structure": structure}, arity=_count(structure), casts=False)
 
 
 def _count(structure: Any) -> int:

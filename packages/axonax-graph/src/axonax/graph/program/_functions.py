@@ -96,7 +96,9 @@ def functions(plan: _plan.Plan, facts: _infer.Facts) -> Model:
     def init(key: Any, *inputs: Any, initial: Any = None) -> ModelState:
         check_key("init", key)
         known = facts if not inputs else _infer.infer(plan, _inputs.bind_abstract(plan, inputs))
-        return initial_state(known, key, initial)
+        state = initial_state(known, key, initial)
+        _announce(plan, state)
+        return state
 
     *body, last = plan.steps
     closing = _closing(last)
@@ -109,6 +111,18 @@ def functions(plan: _plan.Plan, facts: _infer.Facts) -> Model:
         closing=closing,
     )
     return model
+
+
+def _announce(plan: _plan.Plan, state: ModelState) -> None:
+    """Show the first leaves of layers to those who asked for them."""
+    asking = [step for step in plan.steps if step.layer.computation.at_init is not None]
+    leaves = trees.flatten((state.variables, state.buffers)) if asking else {}
+    leaves = {path.split("/", 1)[1]: leaf for path, leaf in leaves.items()}
+    for step in asking:
+        source = plan.steps[step.sources[0]]
+        names = (*source.layer.computation.params, *source.layer.computation.buffers)
+        found = {name: leaves[source.leaf(name)] for name in names if name not in source.ties}
+        step.layer.computation.at_init(found)  # type: ignore[misc]
 
 
 def _apply(plan: _plan.Plan) -> Callable[..., tuple[Any, Any]]:
