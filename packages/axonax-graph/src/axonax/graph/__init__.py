@@ -108,6 +108,7 @@ from axonax.graph.layers._dropout import spatial_dropout as spatial_dropout
 from axonax.graph.layers._einsum import einsum_dense as einsum_dense
 from axonax.graph.layers._embedding import embedding as embedding
 from axonax.graph.layers._embedding import tied_logits as tied_logits
+from axonax.graph.layers._hook import hook as hook
 from axonax.graph.layers._input import constant as constant
 from axonax.graph.layers._input import input as input
 from axonax.graph.layers._joining import concatenate as concatenate
@@ -158,6 +159,8 @@ from axonax.graph.program._functions import build as build
 from axonax.graph.program._functions import predict as predict
 from axonax.graph.program._stacking import stacked_state as stacked_state
 from axonax.graph.program._stacking import unstacked_state as unstacked_state
+from axonax.graph.rewrite._capture import capture as capture
+from axonax.graph.rewrite._capture import gradients_at as gradients_at
 from axonax.graph.rewrite._carry import carried as carried
 from axonax.graph.rewrite._carry import carry as carry
 from axonax.graph.rewrite._nodes import fold_nodes as fold_nodes
@@ -165,6 +168,7 @@ from axonax.graph.rewrite._nodes import map_nodes as map_nodes
 from axonax.graph.rewrite._nodes import pop_node as pop_node
 from axonax.graph.rewrite._nodes import rewrite_nodes as rewrite_nodes
 from axonax.graph.rewrite._pin import pin as pin
+from axonax.graph.rewrite._policy import with_policy as with_policy
 from axonax.graph.rewrite._replace import graft as graft
 from axonax.graph.rewrite._replace import replace as replace
 from axonax.graph.rewrite._replace import truncate as truncate
@@ -173,3 +177,4 @@ from axonax.graph.show._diff import Difference as Difference
 from axonax.graph.show._diff import diff as diff
 from axonax.graph.show._grid import Table as Table
 from axonax.graph.show._mermaid import mermaid as mermaid
+from axonax.tensor.precision import Policy as Policy
