@@ -10,6 +10,7 @@ from axonax.tensor import plugins as plugins
 from axonax.tensor import precision as precision
 from axonax.tensor import trees as trees
 from axonax.tensor import updates as updates
+from axonax.tensor import weights as weights
 from axonax.tensor._version import __version__ as __version__
 from axonax.tensor.contracts import Buildable as Buildable
 from axonax.tensor.contracts import Closed as Closed
