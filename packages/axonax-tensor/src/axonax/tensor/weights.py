@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Key, Shaped
 from axonax.tensor.layers import dense
 
 
-def prune(weights: Shaped[ArrayLike, "..."], fraction: float) -> Shaped[Array, "..."]:
+def prune(weights: Shaped[ArrayLike, "*shape"], fraction: float) -> Shaped[Array, "*shape"]:
     """The weights with the smallest of them set to 0.
 
     ``round(fraction * size)`` weights of least magnitude become 0; of equal ones the first do.
@@ -127,7 +127,8 @@ def low_rank_dense(
 
     Source: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models (2021), equation 3.
 
-    >>> low_rank_dense(jnp.ones((1, 2)), jnp.ones((2, 1)), jnp.ones((2, 1)), jnp.ones((1, 1)), scale=0.5).tolist()
+    >>> x, column, one = jnp.ones((1, 2)), jnp.ones((2, 1)), jnp.ones((1, 1))
+    >>> low_rank_dense(x, column, column, one, scale=0.5).tolist()
     [[3.0]]
     """
     return dense(x, kernel, bias) + scale * dense(dense(x, a), b)

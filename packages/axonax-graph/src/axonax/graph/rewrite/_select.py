@@ -35,14 +35,16 @@ def select_nodes(who: str, model: Node, patterns: Patterns) -> dict[str, Node]:
     return {name: node for name, node in nodes.items() if name in chosen}
 
 
-def select_layers(who: str, model: Node, patterns: Patterns) -> dict[Layer, str]:
+def select_layers(who: str, model: Node, patterns: Patterns, *, op: str | None = None) -> dict[Layer, str]:
     """The layers of a model that a pattern selects, with their paths; a predicate gets their first node.
+
+    With ``op`` only layers of this builder count.
 
     Raises:
         ValueError: a pattern selects no layer; the text lists near paths.
     """
-    nodes = first_nodes(model)
-    chosen = _chosen(who, nodes, patterns, "layer")
+    nodes = {path: node for path, node in first_nodes(model).items() if op in (None, node.layer.op)}
+    chosen = _chosen(who, nodes, patterns, "layer" if op is None else f"{op} layer")
     return {node.layer: path for path, node in nodes.items() if path in chosen}
 
 
