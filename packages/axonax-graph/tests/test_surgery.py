@@ -55,8 +55,8 @@ def test_renamed_leaves_are_the_same(names, moved):
     assert equal(nn.predict(made, state, X), PREDICTED)
 
 
-@pytest.mark.parametrize("units", [7, 15])
-def test_a_wider_layer_leaves_predictions_alone(units):
+def test_a_wider_layer_leaves_predictions_alone():
+    units = 15
     made, state = nn.widen(MODEL, "dense_0", units, state=STATE, key=jax.random.key(2))
     assert state.params["dense_0"]["kernel"].shape == (4, units)
     assert trees.diff(state, nn.build(made).init(KEY).freeze("enc/dense_0/kernel")) == []
@@ -233,6 +233,11 @@ def tied():
             lambda: nn.prune({}, fraction=1),
             TypeError,
             "prune: state must be the ModelState of init, got dict",
+        ),
+        (
+            lambda: nn.merge_lora(nn.lora(tied(), rank=1), STATE),
+            ValueError,
+            'merge_lora: "dense_0" must not share parameters',
         ),
         (
             lambda: nn.quantize(ODD, nn.build(ODD).init(KEY), bits=4),
