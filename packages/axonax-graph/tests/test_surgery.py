@@ -237,7 +237,7 @@ def tied():
         (
             lambda: nn.merge_lora(nn.lora(tied(), rank=1), STATE),
             ValueError,
-            'merge_lora: "dense_0" must not share parameters',
+            'merge_lora: "last" must not share parameters',
         ),
         (
             lambda: nn.quantize(ODD, nn.build(ODD).init(KEY), bits=4),
