@@ -51,6 +51,8 @@ def test_an_update_of_low_rank_merges_into_the_kernel():
     expected = kernel.astype(np.float64) + 0.5 * a.astype(np.float64) @ b
     np.testing.assert_allclose(merged, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found, x @ expected + bias, rtol=1e-4, atol=1e-5)
+    stacked = weights.merge_low_rank(*(np.stack([each, each]) for each in (kernel, a, b)), scale=0.5)
+    np.testing.assert_allclose(stacked, np.stack([merged, merged]), rtol=1e-6)
     same = weights.low_rank_dense(x, kernel, a, np.zeros_like(b), bias)
     np.testing.assert_array_equal(same, layers.dense(x, kernel, bias))
 

@@ -135,22 +135,22 @@ def low_rank_dense(
 
 
 def merge_low_rank(
-    kernel: Float[ArrayLike, "inputs units"],
-    a: Float[ArrayLike, "inputs rank"],
-    b: Float[ArrayLike, "rank units"],
+    kernel: Float[ArrayLike, "*layers inputs units"],
+    a: Float[ArrayLike, "*layers inputs rank"],
+    b: Float[ArrayLike, "*layers rank units"],
     *,
     scale: float = 1.0,
-) -> Float[Array, "inputs units"]:
+) -> Float[Array, "*layers inputs units"]:
     """``kernel + scale * a @ b``: the kernel that does what `low_rank_dense` does.
 
     Args:
-        kernel: ``(in, units)``.
-        a: ``(in, rank)``.
-        b: ``(rank, units)``.
+        kernel: ``(..., in, units)``; leading axes are those of stacked layers.
+        a: ``(..., in, rank)``.
+        b: ``(..., rank, units)``.
         scale: of the update.
 
     Returns:
-        ``(in, units)``.
+        ``(..., in, units)``.
 
     Raises:
         ValueError: shapes that do not fit.
@@ -158,4 +158,7 @@ def merge_low_rank(
     >>> merge_low_rank(jnp.ones((2, 1)), jnp.ones((2, 1)), jnp.ones((1, 1)), scale=0.5).tolist()
     [[1.5], [1.5]]
     """
-    return jnp.asarray(kernel) + scale * dense(a, b)
+    product = dense
+    for _ in range(jnp.ndim(kernel) - 2):
+        product = jax.vmap(product)
+    return jnp.asarray(kernel) + scale * product(a, b)

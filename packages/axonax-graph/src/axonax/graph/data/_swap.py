@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from axonax.graph.data._layer import Layer, Tied, order
+from axonax.graph.data._layer import Applied, Layer, Tied, order
 from axonax.graph.data._param import Param
 
 
 def swapped(node: Any, table: Mapping[Layer, Layer]) -> Any:
-    """The node with the layers of ``table`` in the place of others, wherever they stand, ties included.
+    """The node with the layers of ``table`` in the place of others, wherever they stand.
 
-    An activation that a new layer brings follows it.
+    Ties to them and models within layers are included. An activation that a new layer brings follows it.
     """
     new: dict[Layer, Layer] = {}
     found: dict[Any, Any] = {}
@@ -48,6 +48,8 @@ def _retied(value: Any, table: Mapping[Layer, Layer], new: dict[Layer, Layer]) -
     if isinstance(value, Param):
         initializer = _retied(value.initializer, table, new)
         return value if initializer is value.initializer else replace(value, initializer=initializer)
+    if isinstance(value, Applied):  # a model within the layer
+        return swapped(value, table)
     if isinstance(value, Mapping):
         parts = {key: _retied(each, table, new) for key, each in value.items()}
         return value if all(parts[key] is value[key] for key in parts) else parts

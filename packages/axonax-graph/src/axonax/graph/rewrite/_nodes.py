@@ -31,7 +31,8 @@ def map_nodes(
     Args:
         model: any node.
         function: of the path of a layer and its first node (``node.layer`` is the layer, with ``op`` and
-            ``arguments``), to another layer, or ``None`` to keep it. A layer without a name takes the path.
+            ``arguments``), to another layer, or ``None`` to keep it. A layer without a name takes that of the
+            old one.
         state: carried along, as by `carry`.
         key: for new leaves.
 
@@ -58,7 +59,7 @@ def map_nodes(
         if not isinstance(made, Layer):
             kind = type(made).__name__
             raise TypeError(f"map_nodes: the function must return a layer or None for {node!r}, got {kind}")
-        table[node.layer] = made if made.name is not None else replace(made, name=path)
+        table[node.layer] = made if made.name is not None else replace(made, name=node.layer.name)
     return along("map_nodes", swapped(pinned, table), state, key)
 
 

@@ -37,13 +37,22 @@ def pin(model: Node) -> Node:
 
 
 def pins(who: str, model: Node) -> dict[Layer, Layer]:
-    """The pinned layer of each layer that is not."""
+    """The pinned layer of each layer that is not, those of models within layers included."""
     check_node(who, model)
-    return {
+    found = {
         layer: replace(layer, name=path, scope=None, computation=replace(layer.computation, then=None))
         for layer, path in paths(order(model)).items()
         if layer.name is None or layer.scope is not None or layer.computation.then is not None
     }
+    for node in order(model):
+        for inner in models_within(node.layer):
+            found |= pins(who, inner)
+    return found
+
+
+def models_within(layer: Layer) -> list[Node]:
+    """The models that a layer was made with."""
+    return [value for value in layer.arguments.values() if isinstance(value, Node)]
 
 
 def check_node(who: str, model: object) -> None:

@@ -6,11 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from axonax.graph._node import Node
-from axonax.graph.data._layer import order
 from axonax.graph.data._swap import swapped
 from axonax.graph.rewrite._carry import along
 from axonax.graph.rewrite._pin import check_node, pin
-from axonax.graph.rewrite._select import Patterns, select_layers
+from axonax.graph.rewrite._select import Patterns, first_nodes, select_layers
 from axonax.tensor import names
 from axonax.tensor.contracts import ModelState
 from axonax.tensor.precision import Policy
@@ -54,12 +53,13 @@ def with_policy(
     if not isinstance(policy, Policy):
         raise TypeError(f'with_policy: needs a policy, such as nn.Policy(compute="bf16"), got {policy!r}')
     pinned = pin(model)
-    chosen = dict.fromkeys(node.layer for node in order(pinned))
+    every = [node.layer for node in first_nodes(pinned).values()]
+    chosen = dict.fromkeys(every)
     if only is not None:
         chosen = dict.fromkeys(select_layers("with_policy", pinned, only))
     if op is not None:
         ops = (op,) if isinstance(op, str) else tuple(op)
-        known = {node.layer.op for node in order(pinned)}
+        known = {layer.op for layer in every}
         for each in ops:
             names.lookup(dict.fromkeys(known), each, "op of the model")
         chosen = {layer: None for layer in chosen if layer.op in ops}

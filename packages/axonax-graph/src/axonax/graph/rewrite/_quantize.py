@@ -69,7 +69,7 @@ def quantize(
         kept = ("units", "use_bias", "bias_initializer")
         arguments = {name: layer.arguments[name] for name in kept}
         made = quantized_dense(bits=bits, group=group, **arguments)
-        table[layer] = replace(made, name=path, scope=None, policy=layer.policy, where=layer.where)
+        table[layer] = replace(made, name=layer.name, scope=None, policy=layer.policy, where=layer.where)
         try:
             kernel = layers.quantize(leaf("quantize", state, f"{path}/kernel"), bits=bits, group=group)
         except ValueError as error:

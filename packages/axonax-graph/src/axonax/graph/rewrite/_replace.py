@@ -137,8 +137,8 @@ def _given(model: Node, where: Mapping[Any, Any]) -> dict[Layer, Layer]:
         if not isinstance(layer, Layer):
             raise TypeError(f"replace: {pattern!r} needs a layer, got {type(layer).__name__}")
         chosen = select_layers("replace", model, pattern)
-        for old, path in chosen.items():
-            table[old] = changed(layer, name=path if layer.name is None else layer.name)
+        for old in chosen:
+            table[old] = changed(layer, name=old.name if layer.name is None else layer.name)
     return table
 
 

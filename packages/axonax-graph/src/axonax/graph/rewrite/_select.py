@@ -9,8 +9,10 @@ from typing import Any
 from axonax.graph._node import Node
 from axonax.graph.data._layer import Layer, order
 from axonax.graph.program._plan import plan
+from axonax.graph.rewrite._pin import models_within
 from axonax.tensor import trees
 
+_STAND_INS = ("input", "placeholder")  # of models within layers
 Patterns = str | re.Pattern[str] | Callable[[str, Any], bool] | Sequence[trees.Pattern]
 
 
@@ -49,10 +51,17 @@ def select_layers(who: str, model: Node, patterns: Patterns, *, op: str | None =
 
 
 def first_nodes(model: Node) -> dict[str, Node]:
-    """The first node of each layer by the path of the layer, parents first."""
+    """The first node of each layer by the path of the layer, parents first; models within layers too."""
     found: dict[str, Node] = {}
     for step, node in zip(plan(model).steps, order(model), strict=True):
-        found.setdefault(step.path, node)
+        if step.path in found:
+            continue
+        found[step.path] = node
+        for inner in models_within(node.layer):
+            nodes = {
+                path: each for path, each in first_nodes(inner).items() if each.layer.op not in _STAND_INS
+            }
+            found |= {step.leaf(path): each for path, each in nodes.items()}
     return found
 
 
