@@ -2,13 +2,9 @@
 
 import jax
 import numpy as np
-import pytest
 
 from axonax import graph as nn
 from axonax.tensor import trees
-
-if not hasattr(nn, "repeat"):
-    pytest.skip("there are no models within layers", allow_module_level=True)
 
 KEY = jax.random.key(0)
 X = np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)

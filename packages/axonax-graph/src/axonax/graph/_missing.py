@@ -21,10 +21,10 @@ def unknown(name: str) -> NoReturn:
         AttributeError: always; the text lists near matches.
 
     >>> from axonax import graph as nn
-    >>> nn.dens
+    >>> nn.einsum_dens
     Traceback (most recent call last):
     ...
-    AttributeError: axonax.graph has no "dens": did you mean "dense"?
+    AttributeError: axonax.graph has no "einsum_dens": did you mean "einsum_dense"?
     """
     if name.startswith("__"):  # what Python and its tools ask of any module
         raise AttributeError(f"module {_PACKAGE.__name__!r} has no attribute {name!r}")
