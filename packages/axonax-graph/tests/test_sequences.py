@@ -31,6 +31,7 @@ MODELS = {
     "before": lambda: x() | nn.gru(4, reset_after=False, use_bias=False),
     "states": lambda: nn.container(x() | nn.bidirectional(nn.gru(4, return_state=True), merge="sum")),
     "apart": lambda: nn.container(x() | nn.bidirectional(nn.rnn(4), merge=None)),
+    "other": lambda: nn.container(x() | nn.bidirectional(nn.rnn(4), merge=None, backward=nn.gru(4))),
     "average": lambda: x() | nn.bidirectional(nn.rnn(4), merge="average"),
     "multiply": lambda: x() | nn.bidirectional(nn.rnn(4), merge="multiply"),
     "film": lambda: nn.input("film", (None, None, 6, 5, 2)) | nn.conv_lstm(3, (3, 2), strides=(2, 1)),
@@ -114,6 +115,8 @@ def test_both_directions(found):
             near(value[0], one + other)
             near(value[1][0], one_state)
             near(value[1][1], other_state)
+    state, value = values["other"]
+    near(value[1], layers.gru(X, params(state)["backward"], reverse=True)[0])
     for name, merged in (("average", lambda a, b: (a + b) / 2), ("multiply", lambda a, b: a * b)):
         state, value = values[name]
         one, _ = layers.rnn(X, params(state)["forward"])
@@ -209,6 +212,15 @@ def test_a_sequence_of_states_prints_its_parts():
         (
             lambda: nn.bidirectional(nn.rnn(3), merge="sun"),
             'unknown bidirectional merge "sun": did you mean "sum"',
+        ),
+        (
+            lambda: nn.bidirectional(nn.rnn(3), backward=nn.rnn(3, return_sequences=False)),
+            "bidirectional: both layers must return all outputs, or neither",
+        ),
+        (lambda: nn.bidirectional(None), "bidirectional: needs recurrent layers.* got None"),
+        (
+            lambda: nn.rnn_over(carried, carry=3, mode="loop"),
+            'rnn_over: mode must be "scan" or "static", got \'loop\'',
         ),
         (lambda: nn.conv_lstm(4, (3, 0)), "conv_lstm: kernel_size must be"),
         (lambda: nn.multi_head_attention(4, kv_heads=3), "kv_heads must divide heads, got 3 and 4"),

@@ -16,7 +16,7 @@ from axonax.graph.layers._activation import activation_name
 from axonax.graph.layers._builder import builder
 from axonax.graph.layers._checks import Padding, Sizes, padding_of, positive, sizes
 from axonax.graph.layers._convolution import spatial_rank
-from axonax.graph.layers._recurrent import gated, returned, state_parts
+from axonax.graph.layers._recurrent import check_mode, gated, returned, state_parts
 from axonax.tensor import layers, names
 
 _MERGES = {name: name for name in ("concatenate", "sum", "average", "multiply")}
@@ -142,7 +142,7 @@ def rnn_over(
         a layer from ``(batch, time, ...)`` to what the cell gives at each step.
 
     Raises:
-        ValueError: a cell that is no function, something else than `param` as a parameter.
+        ValueError: a cell that is no function, something else than `param` as a parameter, an unknown mode.
 
     >>> from axonax import graph as nn
     >>> def mean(carry, x, share):
@@ -153,6 +153,7 @@ def rnn_over(
     """
     if not callable(cell):
         raise ValueError(f"rnn_over: cell must be a function (carry, x) -> (carry, y), got {cell!r}")
+    check_mode("rnn_over", mode)
     for each, value in (params or {}).items():
         if not isinstance(value, Param):
             raise ValueError(f"rnn_over: {each} must be described by nn.param(...), got {value!r}")
@@ -210,7 +211,7 @@ def bidirectional(
         layer: the forward one, such as ``nn.lstm(64)``; its parameters are ``forward/kernel`` and so on.
         merge: of the two outputs: ``"concatenate"`` (along the last axis), ``"sum"``, ``"average"`` or
             ``"multiply"``; ``None`` gives both as a tuple.
-        backward: the other; by default the same call in reverse.
+        backward: the other, which is run in reverse; by default the same call.
         name: the path of the layer; ``None`` numbers it.
 
     Returns:
@@ -223,16 +224,17 @@ def bidirectional(
     >>> from axonax import graph as nn
     >>> model = nn.input("text", (None, None, 8)) | nn.bidirectional(nn.lstm(16))
     """
-    for each in (layer, backward):
-        if each is not None and not (isinstance(each, Layer) and "reverse" in each.arguments):
+    for each in (layer, layer if backward is None else backward):
+        if not (isinstance(each, Layer) and "reverse" in each.arguments):
             raise ValueError(f"bidirectional: needs recurrent layers, such as nn.lstm(8), got {each!r}")
     if layer.arguments["reverse"]:
         raise ValueError(f"bidirectional: {layer!r} goes backward: give the forward one")
     if merge is not None:
         merge = names.lookup(_MERGES, merge, "bidirectional merge")
-    both = {"forward": layer, "backward": _reversed(layer) if backward is None else backward}
-    if len({each.arguments["return_state"] for each in both.values()}) > 1:
-        raise ValueError("bidirectional: both layers must return their state, or neither")
+    both = {"forward": layer, "backward": _reversed(layer if backward is None else backward)}
+    for option, what in (("return_state", "their state"), ("return_sequences", "all outputs")):
+        if len({each.arguments[option] for each in both.values()}) > 1:
+            raise ValueError(f"bidirectional: both layers must return {what}, or neither")
     parts = layer.computation.outputs
     return computes(
         functools.partial(_both, both=both, merge=merge),
@@ -249,7 +251,7 @@ def bidirectional(
 
 
 def _reversed(layer: Layer) -> Layer:
-    return remade(layer, reverse=True)
+    return layer if layer.arguments["reverse"] else remade(layer, reverse=True)
 
 
 def _sides(parts: Any, merge: str | None) -> Any:

@@ -198,9 +198,18 @@ def _whole(initializer: str | Initializer, gates: int) -> str | Initializer:
     return gated(initializer, gates) if isinstance(initializer, str) else initializer
 
 
-def _how(who: str, reverse: bool, mode: str, remat: bool) -> dict[str, Any]:
+def check_mode(who: str, mode: str) -> None:
+    """Refuse a way to go over time that there is not.
+
+    Raises:
+        ValueError: neither ``"scan"`` nor ``"static"``.
+    """
     if mode not in ("scan", "static"):
         raise ValueError(f'{who}: mode must be "scan" or "static", got {mode!r}')
+
+
+def _how(who: str, reverse: bool, mode: str, remat: bool) -> dict[str, Any]:
+    check_mode(who, mode)
     return {"reverse": bool(reverse), "mode": mode, "remat": bool(remat)}
 
 
