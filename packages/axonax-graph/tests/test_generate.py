@@ -1,11 +1,16 @@
 """Generation against the whole forward pass at each step."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from axonax import graph as nn
+from axonax.graph.data._layer import order
+from axonax.graph.data._swap import remade, swapped
+from axonax.tensor.precision import Policy
 
 VOCABULARY = 11
 PROMPT = np.array([[1, 2, 3], [4, 5, 6]], "int32")
@@ -18,6 +23,17 @@ def language(*body, close=()):
     for each in (*body, nn.dense(VOCABULARY, kernel_initializer="he_normal"), *close):
         node = node | each
     return node
+
+
+def shared():
+    look = nn.multi_head_attention(2, causal=True)
+    return language(look, look)
+
+
+def changed(model, change):
+    """The model with other layers: ``change(layer)``, or ``None`` to leave one."""
+    known = dict.fromkeys(node.layer for node in order(model))
+    return swapped(model, {layer: new for layer in known if (new := change(layer)) is not None})
 
 
 MODELS = {
@@ -39,7 +55,10 @@ MODELS = {
     ),
     "softmax": lambda: language(nn.multi_head_attention(2, causal=True), close=(nn.softmax(),)),
     "recurrent": lambda: language(nn.lstm(8)),
+    "shared": shared,
+    "cell": lambda: language(nn.rnn_over(lambda c, x: (c + x, c), carry=8)),
 }
+SLOW = {"recurrent", "shared", "cell"}
 
 
 def by_hand(model, state, prompt, count):
@@ -64,7 +83,7 @@ def test_the_tokens_are_those_of_the_whole_pass(name):
     state = nn.build(model).init(jax.random.key(3))
     found = nn.generate(model, state, PROMPT, max_new_tokens=5)
     np.testing.assert_array_equal(found, by_hand(model, state, PROMPT, 5))
-    if name != "recurrent":
+    if name not in SLOW:
         slow = nn.generate(model, state, PROMPT, max_new_tokens=5, cache=False)
         np.testing.assert_array_equal(found, slow)
 
@@ -103,7 +122,35 @@ def test_one_row_comes_back_as_one(trained):
     np.testing.assert_array_equal(one, nn.generate(model, state, PROMPT[:1], max_new_tokens=2)[0])
 
 
-def test_frozen_parameters_and_half_precision_serve_too(trained):
+def test_a_cache_takes_tokens_in_parts(trained):
+    model, state = trained
+    tokens = jnp.concatenate([PROMPT, PROMPT], 1)
+    whole = nn.predict(model, state, tokens)
+    cached = changed(
+        model, lambda layer: remade(layer, cache=7) if layer.op == "multi_head_attention" else None
+    )
+    pair = nn.build(cached)  # of open time, whatever the cache holds
+    state = pair.init(jax.random.key(0), tokens, initial=state.params)
+    for start, end in ((0, 3), (3, 4), (4, 6)):
+        logits, buffers = pair.apply(state, tokens[:, start:end])
+        state = state.replace(buffers=buffers)
+        np.testing.assert_allclose(logits, whole[:, start:end], rtol=2e-5, atol=2e-6)
+    with pytest.raises(ValueError, match="2 tokens do not fit a capacity of 7 of which 6 are taken"):
+        pair.apply(state, tokens[:, :2])
+
+
+def test_half_precision_serves_too():
+    half = Policy(params="bf16", compute="bf16", output="bf16")
+    model = changed(
+        MODELS["transformer"](), lambda layer: None if layer.op == "input" else replace(layer, policy=half)
+    )
+    state = nn.build(model).init(jax.random.key(3))
+    assert state.params["dense_0"]["kernel"].dtype == jnp.bfloat16
+    found = nn.generate(model, state, PROMPT, max_new_tokens=4)
+    np.testing.assert_array_equal(found, nn.generate(model, state, PROMPT, max_new_tokens=4, cache=False))
+
+
+def test_frozen_parameters_serve_too(trained):
     model, state = trained
     found = nn.generate(model, state.freeze("**"), PROMPT, max_new_tokens=3)
     np.testing.assert_array_equal(found, nn.generate(model, state, PROMPT, max_new_tokens=3))
@@ -136,6 +183,20 @@ def tokens_alone():
             {"cache": True},
             r'lstm "lstm_0" .*keeps nothing of the tokens before',
         ),
+        (shared, {"cache": True}, r'multi_head_attention "multi_head_attention_0@1" .*keeps nothing'),
+        (lambda: language(nn.bidirectional(nn.rnn(8))), {}, r'bidirectional_0" .*must go forward alone'),
+        (lambda: language(nn.gru(8, reverse=True)), {}, r'gru_0" .*sees later tokens: it must go forward'),
+        (
+            MODELS["attention"],
+            {"top_k": 2},
+            "top_k and top_p are for drawing: they need a temperature above 0",
+        ),
+        (MODELS["attention"], {"eos_token": "end"}, "eos_token must be an integer of at least 0, got 'end'"),
+        (
+            MODELS["attention"],
+            {"prompt": np.array([[1, 11]])},
+            r'prompt has token 11, embedding "embedding_0" .* takes 0 to 10',
+        ),
         (lambda: nn.input("a") + nn.input("b"), {}, "needs a model of one input, the tokens, got 2"),
         (MODELS["attention"], {"max_new_tokens": 0}, "max_new_tokens must be a positive integer, got 0"),
         (MODELS["attention"], {"temperature": -1}, "temperature must be a number of at least 0, got -1"),
@@ -152,6 +213,22 @@ def test_what_cannot_be_generated_from(model, options, message):
     prompt = given.pop("prompt")
     with pytest.raises(ValueError, match=message):
         nn.generate(model(), nn.build(MODELS["attention"]()).init(jax.random.key(0)), prompt, **given)
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (lambda: nn.conv(8, 3, padding="same"), "conv"),
+        (lambda: nn.layer_norm(axis=1, use_scale=False, use_offset=False), "layer_norm"),
+    ],
+)
+def test_what_sees_later_tokens_unknown_to_us_is_found_by_its_predictions(layer, name):
+    model = language(layer())
+    state = nn.build(model).init(jax.random.key(3))
+    with pytest.raises(
+        ValueError, match=rf'predictions change with the tokens that follow: {name} "{name}_0"'
+    ):
+        nn.generate(model, state, PROMPT, max_new_tokens=2)
 
 
 def test_arguments_of_the_wrong_type(trained):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,11 +21,10 @@ from axonax.tensor import activations, layers, trees
 from axonax.tensor.contracts import Buildable, Closed, Model, ModelState
 
 _CACHED = {"multi_head_attention", "position_embedding", "sinusoidal_positions"}
-_OVER_FEATURES = {"softmax", "softmin", "log_softmax", "sparsemax", "standardize"}
 _OF_A_BLOCK = {"repeat", "remat"}
-# What gives the same for a token whatever stands beside it.
+# What gives the same for a token whatever stands beside it, over the last axis alone.
 _TOKENWISE = {
-    *{*activations.available()} - _OVER_FEATURES,
+    *activations.available(),
     *("input", "embedding", "tied_logits", "dense", "bias", "layer_norm", "rms_norm", "dropout"),
     *("placeholder", "add", "subtract", "multiply", "divide", "negative", "constant", "container"),
 }
@@ -47,7 +47,8 @@ def generate(
 
     The prompt runs through the model at once and each new token by itself, against keys and values kept of
     those before, all in one compiled program. A model with layers that keep nothing of the past (recurrent
-    ones, custom ones) runs over all tokens for each new one instead: the same tokens, more slowly.
+    ones, custom ones, attention that is applied twice) runs over all tokens for each new one instead: the
+    same tokens, more slowly.
 
     Args:
         model: from tokens ``(batch, time)`` to logits ``(batch, time, vocabulary)``, or to their softmax.
@@ -65,7 +66,7 @@ def generate(
         integers ``(batch, time + max_new_tokens)``, the prompt included; without the batch where it has none.
 
     Raises:
-        ValueError: a model of several inputs, attention that is not causal or sees another sequence, more
+        ValueError: a model of several inputs, a layer that sees later tokens or another sequence, more
             tokens than there are positions, an option out of range, no key to draw from, or ``cache=True``
             for a layer that cannot keep the past; the text names the layer.
         TypeError: no model, no state, or a prompt that is no array of integers.
@@ -84,18 +85,37 @@ def generate(
     tokens = _tokens(prompt)
     if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
         raise ValueError(f"generate: max_new_tokens must be a positive integer, got {max_new_tokens!r}")
-    if not isinstance(temperature, int | float) or not temperature >= 0:
+    _check_options(temperature, top_k, top_p, eos_token, key)
+    _check_vocabulary(plan(model), tokens)
+    options = (float(temperature), top_k, top_p, eos_token)
+    run = _program(model, tokens.shape, max_new_tokens, options, cache)
+    found, causal = run(state, tokens, jax.random.key(0) if key is None else key)
+    if not isinstance(causal, jax.core.Tracer) and not causal:
+        suspect = _keeps_nothing(plan(model)) or "the model"
+        raise ValueError(
+            f"generate: predictions change with the tokens that follow: {suspect}, or a layer after it, "
+            "sees later tokens"
+        )
+    return found[0] if jnp.ndim(prompt) == 1 else found
+
+
+def _check_options(temperature: Any, top_k: Any, top_p: Any, eos_token: Any, key: Any) -> None:
+    number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+    if not number or not 0 <= temperature < math.inf:
         raise ValueError(f"generate: temperature must be a number of at least 0, got {temperature!r}")
     if temperature and key is None:
         raise ValueError(
             "generate: drawing needs key=jax.random.key(...); temperature=0 takes the most probable"
         )
+    if not temperature and (top_k is not None or top_p is not None):
+        raise ValueError("generate: top_k and top_p are for drawing: they need a temperature above 0")
+    for name, value, kind in (("top_k", top_k, int), ("eos_token", eos_token, int), ("top_p", top_p, float)):
+        fits = isinstance(value, kind | int) and not isinstance(value, bool) and value >= 0
+        if value is not None and not fits:
+            what = "an integer" if kind is int else "a number"
+            raise ValueError(f"generate: {name} must be {what} of at least 0, got {value!r}")
     if key is not None:
         check_key("generate", key)
-    options = (float(temperature), top_k, top_p, eos_token)
-    run = _program(model, tokens.shape, max_new_tokens, options, cache)
-    found = run(state, tokens, jax.random.key(0) if key is None else key)
-    return found[0] if jnp.ndim(prompt) == 1 else found
 
 
 def _tokens(prompt: Any) -> jax.Array:
@@ -109,11 +129,24 @@ def _tokens(prompt: Any) -> jax.Array:
     return jnp.atleast_2d(tokens)
 
 
+def _check_vocabulary(steps: Plan, tokens: jax.Array) -> None:
+    """Refuse a prompt of tokens that the model has no row for, where the tokens are at hand."""
+    if isinstance(tokens, jax.core.Tracer) or not tokens.is_fully_addressable or not tokens.size:
+        return
+    least, most = int(tokens.min()), int(tokens.max())
+    for step in steps.steps:
+        if step.layer.op == "embedding" and step.sources == tuple(steps.inputs):
+            size = step.layer.arguments["vocabulary"]
+            if least < 0 or most >= size:
+                wrong = least if least < 0 else most
+                raise ValueError(f"generate: prompt has token {wrong}, {step} takes 0 to {size - 1}")
+
+
 @functools.lru_cache(maxsize=32)
 def _program(
     model: Any, shape: tuple[int, int], count: int, options: tuple[Any, ...], cache: bool | None
-) -> Callable[..., jax.Array]:
-    """The compiled function ``(state, tokens, key) -> tokens``, kept for the next prompt of this shape."""
+) -> Callable[..., tuple[jax.Array, Any]]:
+    """The compiled function ``(state, tokens, key) -> (tokens, causal)``, kept for the next such prompt."""
     total = shape[1] + count
     steps = plan(model)
     _check(steps, total)
@@ -134,6 +167,9 @@ def _check(steps: Plan, total: int) -> None:
         arguments = step.layer.arguments
         if step.layer.op == "multi_head_attention" and not arguments["causal"]:
             raise ValueError(f"generate: {step} sees later tokens: it must have causal=True")
+        backward = "return_sequences" in arguments and arguments["reverse"]
+        if step.layer.op == "bidirectional" or backward:
+            raise ValueError(f"generate: {step} sees later tokens: it must go forward alone")
         if step.layer.op in ("multi_head_attention", *_OF_A_BLOCK) and (
             len(set(step.sources)) > 1 or step.named
         ):
@@ -156,8 +192,9 @@ def _keeps_nothing(steps: Plan) -> Step | None:
     """The first step that sees several tokens and cannot keep them, as far as is known."""
     for step in _every(steps):
         op = step.layer.op
-        over_features = op in _OVER_FEATURES and step.layer.arguments.get("axis") == -1
-        if op not in _CACHED | _TOKENWISE | _OF_A_BLOCK and not over_features:
+        # Applied twice, a layer would mix what it keeps of both.
+        keeps = op in _CACHED | _OF_A_BLOCK and not step.use
+        if not keeps and not (op in _TOKENWISE and step.layer.arguments.get("axis", -1) == -1):
             return step
     return None
 
@@ -192,7 +229,7 @@ def _with_cache(pair: Model, count: int, options: tuple[Any, ...], state: Any, t
         logits, buffers = apply(state.replace(buffers=buffers), token[:, None])
         return logits[:, -1], buffers
 
-    return _extended(step, logits[:, -1], buffers, tokens, count, options, key)
+    return _extended(step, logits[:, -1], buffers, tokens, count, options, key), True
 
 
 def _from_the_start(
@@ -204,9 +241,18 @@ def _from_the_start(
         logits, _ = apply(state, filled)
         return jax.lax.dynamic_index_in_dim(logits, place, 1, keepdims=False), buffers
 
-    filled = jnp.pad(tokens, ((0, 0), (0, count)))
-    logits, _ = step(None, tokens.shape[1] - 1, filled, ())
-    return _extended(step, logits, (), tokens, count, options, key)
+    def first(fill: int) -> Any:
+        filled = jnp.pad(tokens, ((0, 0), (0, count)), constant_values=fill)
+        return step(None, tokens.shape[1] - 1, filled, ())[0]
+
+    logits = first(0)
+    causal = _agree(logits, first(logits.shape[-1] - 1))
+    return _extended(step, logits, (), tokens, count, options, key), causal
+
+
+def _agree(one: Any, other: Any) -> Any:
+    """Whether predictions are the same up to rounding."""
+    return jnp.allclose(one, other, rtol=0, atol=1e-4 * jnp.max(jnp.abs(one)), equal_nan=True)
 
 
 def _extended(

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from axonax.graph.data._layer import Layer, computes
 from axonax.graph.data._param import Initializer, Param, param
+from axonax.graph.data._values import PROBES
 from axonax.graph.layers._builder import builder
 from axonax.graph.layers._checks import fraction, number, positive
 from axonax.tensor import initializers, layers
@@ -216,11 +217,14 @@ def _attend_cached(
     if base is not None:
         turn = functools.partial(layers.rotary_embedding, offset=cache_position, base=base)
         query, keys = turn(query), turn(keys)
-    cache = layers.KVCache(key=cache_key, value=cache_value, position=cache_position)
+    capacity, spare = cache_key.shape[1], _beyond(x, cache_key)
+    held = (jnp.pad(each, ((0, 0), (0, spare), (0, 0), (0, 0))) for each in (cache_key, cache_value))
+    cache = layers.KVCache(key=next(held), value=next(held), position=cache_position)
     cache, keys, values, seen = cache.update(keys, values)
     if window is not None:
-        capacity = cache.capacity
-        seen &= layers.sliding_window_mask(query.shape[1], capacity, window=window, offset=cache_position)
+        seen &= layers.sliding_window_mask(
+            query.shape[1], cache.capacity, window=window, offset=cache_position
+        )
     seen = (
         seen[None, None] if mask is None else jnp.logical_and(*jnp.broadcast_arrays(seen[None, None], mask))
     )
@@ -229,8 +233,14 @@ def _attend_cached(
         dropout_rate=dropout_rate, dropout_key=key, **given,
     )  # fmt: skip
     output = layers.merge_heads(found, params["output"]["kernel"], params["output"].get("bias"))
-    new = {"cache_key": cache.key, "cache_value": cache.value, "cache_position": cache.position}
-    return output, new
+    key_held, value_held = cache.key[:, :capacity], cache.value[:, :capacity]
+    return output, {"cache_key": key_held, "cache_value": value_held, "cache_position": cache.position}
+
+
+def _beyond(x: Any, held: Any) -> int:
+    """How much more room a stand-in for an open time needs than there is."""
+    count = int(x.shape[1])
+    return count if count in PROBES and count > held.shape[1] else 0
 
 
 def _split(given: dict[str, Any]) -> Mapping[str, dict[str, Any]]:
