@@ -105,32 +105,54 @@ def _encoder(activation: str, norm_first: bool) -> Any:
     )
 
     def run(p: Any, _: Any, train: bool, x: Any) -> Any:
-        given = {f"self_attn.{name}": each for name, each in _projected(p, "attention/").items()}
-        for place in (1, 2):
-            norm = "attention_norm" if place == 1 else "dense_norm"
-            given |= {f"norm{place}.weight": p[f"{norm}/scale"], f"norm{place}.bias": p[f"{norm}/offset"]}
-            dense = f"dense_{place - 1}"
-            given |= {
-                f"linear{place}.weight": p[f"{dense}/kernel"].T,
-                f"linear{place}.bias": p[f"{dense}/bias"],
-            }
-        return called(module, given, x)
+        return called(module, _block(p, {"attention": "self_attn"}), x)
 
     return run
 
 
+def _decoder(activation: str, norm_first: bool) -> Any:
+    module = torch.nn.TransformerDecoderLayer(
+        MODEL, HEADS, HIDDEN, 0.0, activation, norm_first=norm_first, batch_first=True
+    )
+    later = torch.ones(5, 5, dtype=torch.bool).triu(1)
+
+    def run(p: Any, _: Any, train: bool, x: Any, context: Any) -> Any:
+        given = _block(p, {"attention": "self_attn", "cross_attention": "multihead_attn"})
+        return called(module, given, x, context, tgt_mask=later)
+
+    return run
+
+
+def _block(p: Mapping[str, Any], attentions: Mapping[str, str]) -> dict[str, Any]:
+    """Torch's parameters of a transformer's layer, whose attentions have these names there."""
+    given = {}
+    for ours, theirs in attentions.items():
+        given |= {f"{theirs}.{name}": each for name, each in _projected(p, f"{ours}/").items()}
+    for place, part in enumerate((*attentions, "dense"), 1):
+        given |= {
+            f"norm{place}.weight": p[f"{part}_norm/scale"],
+            f"norm{place}.bias": p[f"{part}_norm/offset"],
+        }
+    for place in (1, 2):
+        given[f"linear{place}.weight"] = p[f"dense_{place - 1}/kernel"].T
+        given[f"linear{place}.bias"] = p[f"dense_{place - 1}/bias"]
+    return given
+
+
+def _norm(part: str) -> dict[str, tuple[int, ...]]:
+    return {f"{part}_norm/scale": (MODEL,), f"{part}_norm/offset": (MODEL,)}
+
+
 ENCODER: dict[str, tuple[int, ...]] = {
     **_kernels(at="attention/"),
-    **{
-        f"{norm}/{leaf}": (MODEL,)
-        for norm in ("attention_norm", "dense_norm")
-        for leaf in ("scale", "offset")
-    },
+    **_norm("attention"),
+    **_norm("dense"),
     "dense_0/kernel": (MODEL, HIDDEN),
     "dense_0/bias": (HIDDEN,),
     "dense_1/kernel": (HIDDEN, MODEL),
     "dense_1/bias": (MODEL,),
 }
+DECODER = ENCODER | _kernels(at="cross_attention/") | _norm("cross_attention")
 CASES = {
     "rnn": Case(run=_recurrent("RNN"), inputs=(SEQUENCE,), params=_leaves(1)),
     "gru": Case(run=_recurrent("GRU"), inputs=(SEQUENCE,), params=_leaves(3, recurrent_bias=True)),
@@ -150,4 +172,10 @@ CASES = {
     ),
     "transformer_encoder": Case(run=_encoder("gelu", True), inputs=((2, 5, MODEL),), params=ENCODER),
     "transformer_encoder post": Case(run=_encoder("relu", False), inputs=((2, 5, MODEL),), params=ENCODER),
+    "transformer_decoder": Case(
+        run=_decoder("gelu", True), inputs=((2, 5, MODEL), (2, 3, MODEL)), params=DECODER
+    ),
+    "transformer_decoder post": Case(
+        run=_decoder("relu", False), inputs=((2, 5, MODEL), (2, 3, MODEL)), params=DECODER
+    ),
 }

@@ -56,6 +56,8 @@ CASES = {
     "attention across": nn.multi_head_attention(2),
     "transformer_encoder": nn.transformer_encoder(6, 2, hidden=8, activation="gelu"),
     "transformer_encoder post": nn.transformer_encoder(6, 2, hidden=8, activation="relu", pre_norm=False),
+    "transformer_decoder": nn.transformer_decoder(6, 2, hidden=8, activation="gelu"),
+    "transformer_decoder post": nn.transformer_decoder(6, 2, hidden=8, activation="relu", pre_norm=False),
 }
 
 
