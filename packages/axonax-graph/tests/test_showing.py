@@ -243,6 +243,14 @@ class TestMermaid:
         for line in text.splitlines()[1:4]:
             assert re.fullmatch(r'  n\d\["[^"<>`]*(<br>[^"<>`]*)*"\]', line)
 
+    def test_it_leads_down_or_right(self):
+        model = x() | nn.relu()
+        down, right = (nn.mermaid(model, direction=each) for each in ("down", "right"))
+        assert down == nn.mermaid(model)
+        assert right == down.replace("flowchart TD", "flowchart LR")
+        with pytest.raises(ValueError, match='unknown mermaid direction "left": known are "down", "right"'):
+            nn.mermaid(model, direction="left")
+
     def test_only_nodes(self):
         with pytest.raises(TypeError, match="mermaid: needs a node"):
             nn.mermaid(nn.dense(2))

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from axonax.graph.data._layer import Applied
 from axonax.graph.program import _infer, _plan
 from axonax.graph.show import _arguments, _table
+from axonax.tensor import names
 
 # The entities of Mermaid: a label can neither end early nor hold markup.
 _ESCAPES = str.maketrans({each: f"#{ord(each)};" for each in '"#<>&`'})
 
+_DIRECTIONS = {"down": "TD", "right": "LR"}
 
-def mermaid(model: Applied) -> str:
+
+def mermaid(model: Applied, *, direction: Literal["down", "right"] = "down") -> str:
     """A model as text that Mermaid draws: a box for each node, with its options and the shape of its value.
 
     Args:
         model: any node.
+        direction: where the arrows lead.
 
     Returns:
         a flowchart; all names are escaped.
 
     Raises:
         TypeError: ``model`` is no node.
-        ValueError: a layer does not fit its inputs.
+        ValueError: a layer does not fit its inputs, or an unknown direction.
 
     >>> from axonax import graph as nn
     >>> print(nn.mermaid(nn.input("x", (None, 3)) | nn.relu()))
@@ -32,6 +38,7 @@ def mermaid(model: Applied) -> str:
     """
     if not isinstance(model, Applied):
         raise TypeError(f'mermaid: needs a node, such as nn.input("x") | nn.dense(2), got {model!r}')
+    heading = f"flowchart {names.lookup(_DIRECTIONS, direction, 'mermaid direction')}"
     plan = _plan.plan(model)
     facts = _infer.declared(plan)
     boxes, arrows = [], []
@@ -42,4 +49,4 @@ def mermaid(model: Applied) -> str:
         labels = [""] * (len(step.sources) - len(step.named)) + list(step.named)
         for source, label in zip(step.sources, labels, strict=True):
             arrows.append(f"  n{source} -->{f'|{label.translate(_ESCAPES)}|' if label else ''} n{place}")
-    return "\n".join(["flowchart TD", *boxes, *arrows])
+    return "\n".join([heading, *boxes, *arrows])
