@@ -12,7 +12,7 @@ import numpy as np
 from axonax import optim
 from axonax.functional import losses, metrics
 from axonax.tensor import activations, initializers, layers
-from vectors import adapter_layers, adapter_optim, adapter_recurrent
+from vectors import adapter_graph, adapter_layers, adapter_optim, adapter_recurrent
 from vectors.adapter_layers import options
 
 RENAMED = {
@@ -22,14 +22,6 @@ RENAMED = {
     "quantization.weight_only_quantized_dense": "layers.quantized_dense",
 }
 """Our names of operations that are called otherwise here."""
-
-ELSEWHERE = {
-    "layers.add": "axonax.graph: arithmetic on nodes",
-    "layers.subtract": "axonax.graph: arithmetic on nodes",
-    "layers.mask": "plain comparison: tokens != eos_token",
-    "shapes": "axonax.graph infers shapes by tracing: no function of shapes alone",
-}
-"""What no function of these packages is for, and where it is instead."""
 
 MODULES = {"activations": activations, "initializers": initializers, "layers": layers, "losses": losses,
            "metrics": metrics, "optimizers": optim, "schedules": optim}  # fmt: skip
@@ -145,6 +137,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "metrics.running_sum": running(sum_step),
     "metrics.running_sum_step": running(sum_step),
     "losses.apply_label_smoothing": smoothed,
+    **{f"layers.{op}": adapter_graph.joined(op) for op in ("add", "subtract")},
+    "layers.mask": adapter_graph.mask,
     "updates.run": adapter_optim.run,
     "nx.transpose": lambda x, axes=None: jnp.transpose(x, axes),
 }
@@ -167,8 +161,3 @@ def operation(op: str) -> Callable[..., Any] | None:
     if op in OPERATIONS or not exists(f"{area}.{name}") or area not in MAKERS:
         return OPERATIONS.get(op)
     return MAKERS[area](getattr(MODULES[area], name))
-
-
-def elsewhere(op: str) -> str:
-    """Why no function of these packages runs an operation; ``""`` if nothing explains it."""
-    return ELSEWHERE.get(op) or ELSEWHERE.get(op.partition(".")[0], "")

@@ -62,18 +62,18 @@ def conv_lstm(x: Any, carry: Any, mask: Any, kernel: Any, hidden: Any, bias: Any
     """Channels first, a carry with an axis of time, gates in the order i, g, f, o."""
 
     def ours(each: Any) -> Any:
-        i, g, f, o = np.split(np.asarray(each), 4)
-        return np.concatenate([i, f, g, o])
+        i, g, f, o = jnp.split(jnp.asarray(each), 4)
+        return jnp.concatenate([i, f, g, o])
 
     def window_first(each: Any) -> Any:
-        return np.moveaxis(ours(each), (1, 0), (-2, -1))
+        return jnp.moveaxis(ours(each), (1, 0), (-2, -1))
 
     # Axon adds 1 to the terms of the forget gate at each step; ours has that in the bias.
     forget = initializers.gates(parts=("zeros", "ones", "zeros", "zeros"))
     remembering = ours(bias) + forget(None, bias.shape)
     params = {"kernel": window_first(kernel), "recurrent_kernel": window_first(hidden), "bias": remembering}
-    state = tuple(np.moveaxis(each[:, 0], 1, -1) for each in carry)
-    x = np.moveaxis(x, 2, -1)
+    state = tuple(jnp.moveaxis(each[:, 0], 1, -1) for each in carry)
+    x = jnp.moveaxis(jnp.asarray(x), 2, -1)
     ys, last = layers.conv_lstm(x, params, state, mask=counted(mask, x), **options(kwargs))
     return jnp.moveaxis(ys, -1, 2), tuple(jnp.moveaxis(each, -1, 1)[:, None] for each in last)
 
@@ -82,6 +82,11 @@ def unrolled(mode: str) -> Callable[..., Any]:
     """A cell, by the vectors' name, over a sequence."""
 
     def call(cell: Any, x: Any, carry: Any, mask: Any, *parts: Any) -> Any:
+        if cell == "layers.conv_lstm_cell":
+            return conv_lstm(x, carry, mask, *parts)
+        if cell == "layers.lstm_cell":
+            bound = functools.partial(layers.lstm_cell, params=lstm_params(*parts))
+            return layers.unroll(bound, carry, x, mask=counted(mask, x), mode=mode)
         bound = functools.partial(layers.gru_cell, params=gru_params(*parts))
         assert cell == "layers.gru_cell"
         ys, last = layers.unroll(bound, *carry, x, mask=counted(mask, x), mode=mode)

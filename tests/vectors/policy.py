@@ -160,6 +160,12 @@ POLICIES: tuple[Policy, ...] = (
         expected=_instance_norm,
     ),
     Policy(
+        op="layers.mask",
+        applies=_numeric,
+        reason="a mask is true where a step counts, as in Keras",
+        expected=lambda x, eos_token: x != eos_token,
+    ),
+    Policy(
         op="layers.dense",
         applies=lambda case: case["kind"] == "raises" and len(case["inputs"][0]["shape"]) == 1,
         reason="one example without a batch axis is a product like any other, as in jax.numpy.matmul",
