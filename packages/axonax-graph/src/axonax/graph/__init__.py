@@ -13,7 +13,6 @@ A model is a node: an input with layers applied to it. `build` makes two pure fu
 
 from axonax.graph import _missing as _missing
 from axonax.graph._generate import generate as generate
-from axonax.graph._node import Node as Node
 from axonax.graph._version import __version__ as __version__
 from axonax.graph.data._layer import Layer as Layer
 from axonax.graph.data._param import Param as Param
@@ -83,7 +82,6 @@ from axonax.graph.layers._arithmetic import multiply as multiply
 from axonax.graph.layers._arithmetic import negative as negative
 from axonax.graph.layers._arithmetic import subtract as subtract
 from axonax.graph.layers._attention import multi_head_attention as multi_head_attention
-from axonax.graph.layers._block import block as block
 from axonax.graph.layers._builder import builder as builder
 from axonax.graph.layers._cells import bidirectional as bidirectional
 from axonax.graph.layers._cells import conv_lstm as conv_lstm
@@ -110,9 +108,6 @@ from axonax.graph.layers._dropout import spatial_dropout as spatial_dropout
 from axonax.graph.layers._einsum import einsum_dense as einsum_dense
 from axonax.graph.layers._embedding import embedding as embedding
 from axonax.graph.layers._embedding import tied_logits as tied_logits
-from axonax.graph.layers._hook import hook as hook
-from axonax.graph.layers._input import constant as constant
-from axonax.graph.layers._input import input as input
 from axonax.graph.layers._joining import concatenate as concatenate
 from axonax.graph.layers._joining import split as split
 from axonax.graph.layers._joining import stack_columns as stack_columns
@@ -137,8 +132,6 @@ from axonax.graph.layers._recurrent import mask as mask
 from axonax.graph.layers._recurrent import rnn as rnn
 from axonax.graph.layers._reparameterization import spectral_norm as spectral_norm
 from axonax.graph.layers._reparameterization import weight_norm as weight_norm
-from axonax.graph.layers._repeat import remat as remat
-from axonax.graph.layers._repeat import repeat as repeat
 from axonax.graph.layers._resizing import crop as crop
 from axonax.graph.layers._resizing import pad as pad
 from axonax.graph.layers._resizing import resize as resize
@@ -157,6 +150,13 @@ from axonax.graph.layers._similarity import dot as dot
 from axonax.graph.layers._transformer import transformer_decoder as transformer_decoder
 from axonax.graph.layers._transformer import transformer_encoder as transformer_encoder
 from axonax.graph.layers._transposed import conv_transpose as conv_transpose
+from axonax.graph.nodes._block import block as block
+from axonax.graph.nodes._hook import hook as hook
+from axonax.graph.nodes._input import constant as constant
+from axonax.graph.nodes._input import input as input
+from axonax.graph.nodes._node import Node as Node
+from axonax.graph.nodes._repeat import remat as remat
+from axonax.graph.nodes._repeat import repeat as repeat
 from axonax.graph.program._functions import build as build
 from axonax.graph.program._functions import predict as predict
 from axonax.graph.program._stacking import stacked_state as stacked_state

@@ -11,12 +11,12 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from axonax.graph._node import Node
 from axonax.graph.data._layer import Layer, Tied
 from axonax.graph.files._limits import DTYPES, FORMAT, VERSION, Limits, ModelFileError
 from axonax.graph.files._registry import TRANSFORMS, Builder, unknown, with_own
 from axonax.graph.files._values import Values, closed, fields, is_count, short
 from axonax.graph.layers._custom import tied
+from axonax.graph.nodes._node import Node
 from axonax.graph.program._infer import Leaf
 from axonax.tensor.precision import Policy
 

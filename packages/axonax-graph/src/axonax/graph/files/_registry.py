@@ -10,7 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from axonax.graph import layers
+from axonax.graph import layers, nodes
 from axonax.graph.layers._builder import is_builder
 from axonax.graph.layers._custom import same
 from axonax.tensor import initializers, names
@@ -19,10 +19,11 @@ Builder = Callable[..., Any]
 
 
 def _modules() -> list[ModuleType]:
-    """Every module of builders: a fixed list, that of the package's own folder."""
+    """Every module of builders: a fixed list, that of the package's own folders."""
     return [
-        importlib.import_module(f"{layers.__name__}.{found.name}")
-        for found in pkgutil.iter_modules(layers.__path__)
+        importlib.import_module(f"{folder.__name__}.{found.name}")
+        for folder in (layers, nodes)
+        for found in pkgutil.iter_modules(folder.__path__)
     ]
 
 

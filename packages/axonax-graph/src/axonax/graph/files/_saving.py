@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 import jax.numpy as jnp
 
-from axonax.graph._node import Node
 from axonax.graph.files._limits import Limits, ModelFileError
 from axonax.graph.files._reading import loads
 from axonax.graph.files._registry import Builder
 from axonax.graph.files._writing import dumps
+from axonax.graph.nodes._node import Node
 from axonax.tensor import files, trees
 from axonax.tensor.contracts import ModelState
 

@@ -12,12 +12,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from axonax.graph._node import Node
 from axonax.graph.data._layer import Applied, Layer, Tied
 from axonax.graph.data._values import plain
 from axonax.graph.files._limits import DTYPES, FORMAT, VERSION
 from axonax.graph.files._registry import BUILDERS, INITIALIZERS, TRANSFORMS
 from axonax.graph.layers._builder import is_builder
+from axonax.graph.nodes._node import Node
 from axonax.graph.program import _plan
 from axonax.tensor import initializers
 from axonax.tensor.precision import Policy

@@ -10,11 +10,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from axonax.graph._node import Node
 from axonax.graph.data._layer import Layer, computes
 from axonax.graph.data._param import param
 from axonax.graph.layers._builder import recorded
 from axonax.graph.layers._combining import container
+from axonax.graph.nodes._node import Node
 from axonax.graph.rewrite._nodes import rewrite_nodes
 from axonax.graph.rewrite._pin import check_node, pin
 from axonax.graph.rewrite._select import Patterns, select_nodes

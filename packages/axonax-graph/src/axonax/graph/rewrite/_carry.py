@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from axonax.graph._node import Node
+from axonax.graph.nodes._node import Node
 from axonax.graph.program import _infer, _inputs, _plan
 from axonax.graph.program._initial import initial_state
 from axonax.graph.program._keys import check_key

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 
-from axonax.graph._node import Node
 from axonax.graph.data._layer import Layer, Tied, order
+from axonax.graph.nodes._node import Node
 from axonax.tensor import names, trees
 from axonax.tensor.contracts import ModelState
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from axonax.graph._node import Node
 from axonax.graph.data._layer import Layer
 from axonax.graph.data._swap import swapped
 from axonax.graph.layers._compact import lora_dense, lora_scale
 from axonax.graph.layers._linear import dense
+from axonax.graph.nodes._node import Node
 from axonax.graph.rewrite._carry import along, carry, check_state
 from axonax.graph.rewrite._leaves import check_untied, leaf, with_leaves
 from axonax.graph.rewrite._pin import check_node, pin

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import jax
 
-from axonax.graph._node import Node
 from axonax.graph.data._layer import Layer
 from axonax.graph.data._swap import swapped
+from axonax.graph.nodes._node import Node
 from axonax.graph.rewrite._carry import along
 from axonax.graph.rewrite._pin import check_node, pin
 from axonax.graph.rewrite._select import first_nodes, named_nodes

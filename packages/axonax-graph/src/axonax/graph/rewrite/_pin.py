@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from axonax.graph._node import Node
 from axonax.graph.data._layer import Applied, Layer, order
 from axonax.graph.data._swap import swapped
+from axonax.graph.nodes._node import Node
 from axonax.graph.program._plan import paths
 
 

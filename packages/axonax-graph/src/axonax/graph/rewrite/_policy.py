@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from axonax.graph._node import Node
 from axonax.graph.data._swap import swapped
+from axonax.graph.nodes._node import Node
 from axonax.graph.rewrite._carry import along
 from axonax.graph.rewrite._pin import check_node, pin
 from axonax.graph.rewrite._select import Patterns, first_nodes, select_layers

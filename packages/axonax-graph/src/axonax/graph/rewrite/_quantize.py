@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Literal
 
-from axonax.graph._node import Node
 from axonax.graph.data._layer import Layer
 from axonax.graph.data._swap import swapped
 from axonax.graph.layers._compact import quantized_dense
+from axonax.graph.nodes._node import Node
 from axonax.graph.rewrite._carry import carry, check_state
 from axonax.graph.rewrite._leaves import check_untied, leaf
 from axonax.graph.rewrite._pin import check_node, pin

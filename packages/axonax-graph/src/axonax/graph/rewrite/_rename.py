@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from axonax.graph._node import Node
 from axonax.graph.data._layer import order
 from axonax.graph.data._swap import swapped
+from axonax.graph.nodes._node import Node
 from axonax.graph.program._plan import paths
 from axonax.graph.rewrite._carry import carry, check_state
 from axonax.graph.rewrite._pin import check_node, pin

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace as changed
 from typing import Any
 
-from axonax.graph._node import Node
 from axonax.graph.data._layer import Layer
 from axonax.graph.data._swap import remade, swapped
+from axonax.graph.nodes._node import Node
 from axonax.graph.rewrite._carry import along, carry
 from axonax.graph.rewrite._pin import check_node, pin
 from axonax.graph.rewrite._select import Patterns, select_layers, select_nodes

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from axonax.graph._node import Node
 from axonax.graph.data._layer import Layer, order
+from axonax.graph.nodes._node import Node
 from axonax.graph.program._plan import plan
 from axonax.graph.rewrite._pin import models_within
 from axonax.tensor import trees

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from axonax.graph._node import Node
 from axonax.graph.data._layer import Layer, order
 from axonax.graph.data._swap import remade, swapped
 from axonax.graph.layers._checks import positive
+from axonax.graph.nodes._node import Node
 from axonax.graph.program._keys import check_key, fold_path
 from axonax.graph.program._plan import paths
 from axonax.graph.rewrite._carry import carry, check_state

@@ -9,12 +9,12 @@ from typing import Any
 
 import jax
 
-from axonax.graph._node import Node
 from axonax.graph.data._layer import Applied, Layer, inside, order
 from axonax.graph.data._param import Param
-from axonax.graph.layers._block import substituted, traced
 from axonax.graph.layers._combining import container
-from axonax.graph.layers._input import input_layer
+from axonax.graph.nodes._block import substituted, traced
+from axonax.graph.nodes._input import input_layer
+from axonax.graph.nodes._node import Node
 from axonax.graph.program import _infer, _run
 from axonax.graph.program._plan import Plan, plan
 

@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from axonax.graph._node import Node
 from axonax.graph.data._layer import Applied, Layer, computes
 from axonax.graph.layers._builder import recorded
+from axonax.graph.nodes._node import Node
 from axonax.tensor import names
 
 _EVENTS = ("forward", "backward", "initialize")

@@ -10,9 +10,9 @@ from typing import Any
 
 import jax
 
-from axonax.graph._node import Node
 from axonax.graph.data._layer import Applied, Layer, Scope, computes, inside, order
 from axonax.graph.layers._builder import recorded
+from axonax.graph.nodes._node import Node
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -7,10 +7,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from axonax.graph._node import Node
 from axonax.graph.data._layer import Applied, Layer, computes
 from axonax.graph.layers._builder import recorded
 from axonax.graph.layers._constant import as_constant, constant_layer
+from axonax.graph.nodes._node import Node
 
 
 def input(name: str, shape: Any = None, *, dtype: Any = None, optional: bool = False) -> Node:

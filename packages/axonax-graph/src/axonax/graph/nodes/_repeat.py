@@ -10,12 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from axonax.graph._node import Node
 from axonax.graph.data._layer import Layer, computes
 from axonax.graph.data._param import Initializer, Param
 from axonax.graph.layers._builder import recorded
 from axonax.graph.layers._checks import positive
-from axonax.graph.layers._part import Part, as_part
+from axonax.graph.nodes._node import Node
+from axonax.graph.nodes._part import Part, as_part
 from axonax.graph.program._run import Call, spec
 from axonax.tensor import initializers, layers
 
