@@ -57,7 +57,7 @@ def test_where_nothing_saturates_the_step_is_that_on_probabilities(case):
     @jax.jit
     def both(start, batch):
         logits, _ = model.build().unclosed.apply(start.model_state, batch[0])
-        return named.step(batch, start), by_hand.step(batch, start), of_logits(batch[1], logits).mean()
+        return named.step(start, batch), by_hand.step(start, batch), of_logits(batch[1], logits).mean()
 
     (new, outputs), (old, expected), value = both(start, (x, targets))
     np.testing.assert_allclose(outputs["loss"], expected["loss"], rtol=1e-6)
@@ -109,7 +109,7 @@ def test_options_say_which_dimensions_make_up_a_value():
     masks = np.zeros((2, 4, 4, 3), np.float32)
     model = nn.input("x", (None, 4, 4, 3)) | nn.dense(3, activation="sigmoid")
     step = loop.eval_step(model, "dice", loss_options={"axis": (1, 2)})
-    outputs = step((masks, masks), nn.build(model).init(jax.random.key(0)))
+    outputs = step(nn.build(model).init(jax.random.key(0)), (masks, masks))
     assert outputs["loss_weight"] == 6
 
 

@@ -124,7 +124,7 @@ def test_the_public_step_takes_the_last_batch() -> None:
     start, step = loop.train_step(model, lambda t, p: (t - p) ** 2, note_taker())
     state = start(jax.random.key(0), BATCHES[0])
     for batch, last in zip(BATCHES, (False, True, False, True), strict=True):
-        state, _ = jax.jit(step)(batch, state, last)
+        state, _ = jax.jit(step)(state, batch, last)
     assert int(state.opt_state.flushes) == 24
 
 

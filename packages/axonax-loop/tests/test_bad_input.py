@@ -286,7 +286,7 @@ def test_a_generator_for_several_epochs() -> None:
 
 
 def test_a_step_that_changes_the_shape_of_its_state() -> None:
-    grows = loop.loop(lambda batch, state: jnp.concatenate([state, batch]), init=lambda batch: batch)
+    grows = loop.loop(lambda state, batch: jnp.concatenate([state, batch]), init=lambda batch: batch)
     with pytest.raises(
         ValueError, match=r"batch 0: the step must return a state .*float32\[2\] in the first, float32\[4\]"
     ):
@@ -321,6 +321,6 @@ def test_an_objective_whose_outputs_are_no_dict() -> None:
 
 
 def test_a_handler_cannot_replace_the_model_state_of_a_plain_loop() -> None:
-    counter = loop.loop(lambda batch, count: count + 1, init=lambda: 0)
+    counter = loop.loop(lambda count, batch: count + 1, init=lambda: 0)
     with pytest.raises(TypeError, match="only the state of a trainer has model_state to replace"):
         counter.on("started", lambda state: state.replace(model_state=1)).run([X])

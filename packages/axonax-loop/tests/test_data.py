@@ -17,7 +17,7 @@ X = np.arange(11)
 def collected(**options: Any) -> tuple[loop.Loop, list[list[int]]]:
     seen: list[list[int]] = []
 
-    def step(batch: Any, count: int) -> int:
+    def step(count: int, batch: Any) -> int:
         seen.append(np.asarray(batch).tolist())
         return count + 1
 

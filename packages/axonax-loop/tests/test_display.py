@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from axonax import loop
-from axonax.loop._log import format_metrics
+from axonax.loop.handlers._log import format_metrics
 
 DATA = [(np.ones((4, 2), np.float32), np.ones(4, np.float32))] * 5
 

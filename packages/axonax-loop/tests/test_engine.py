@@ -13,7 +13,8 @@ import optax
 import pytest
 
 from axonax import loop
-from axonax.loop import _engine, _state
+from axonax.loop import _state
+from axonax.loop.engine import _engine
 
 pytestmark = pytest.mark.smoke
 
@@ -124,7 +125,7 @@ def test_nothing_happens_in_python_between_due_handlers(monkeypatch: pytest.Monk
         return original(self)
 
     monkeypatch.setattr(_engine.Engine, "_state", counted)
-    counter = loop.loop(lambda batch, count: count + 1, init=lambda: 0)
+    counter = loop.loop(lambda count, batch: count + 1, init=lambda: 0)
     counter.run([X] * 1000)
     quiet = len(made)
     made.clear()
@@ -193,7 +194,7 @@ def test_an_exception_inside_a_donated_step_still_gives_handlers_a_state() -> No
             raise ValueError("no more")
         return value
 
-    def step(batch: Any, total: Any) -> Any:
+    def step(total: Any, batch: Any) -> Any:
         return jax.pure_callback(fail, jax.ShapeDtypeStruct((), jnp.float32), total + 1.0)
 
     def wait(state: loop.State) -> None:
@@ -215,7 +216,7 @@ def test_a_state_whose_arrays_are_lost_says_so() -> None:
         state.step_state.delete()
         raise RuntimeError("lost")
 
-    base = loop.loop(lambda batch, total: total + 1, init=lambda: jnp.zeros(())).on(
+    base = loop.loop(lambda total, batch: total + 1, init=lambda: jnp.zeros(())).on(
         "iteration_completed", destroy
     )
     base = base.on(
@@ -235,7 +236,7 @@ def test_keys_of_the_old_kind() -> None:
 def test_a_state_compiled_once_although_its_types_settle() -> None:
     traces: list[int] = []
 
-    def step(batch: Any, total: Any) -> Any:
+    def step(total: Any, batch: Any) -> Any:
         traces.append(1)
         return total + batch.sum()
 

@@ -16,7 +16,7 @@ EPOCH = ["epoch_started", *STEP, *STEP, "epoch_completed"]
 
 
 def counter(**options: Any) -> loop.Loop:
-    return loop.loop(lambda batch, count: count + 1, init=lambda: 0, **options)
+    return loop.loop(lambda count, batch: count + 1, init=lambda: 0, **options)
 
 
 def recorded(base: loop.Loop, seen: list[str]) -> loop.Loop:
@@ -134,7 +134,7 @@ def test_a_handler_changes_the_state_of_the_next_step() -> None:
 def test_a_handler_can_put_a_python_number_without_a_second_compilation() -> None:
     traces: list[None] = []
 
-    def step(batch: Any, count: Any) -> Any:
+    def step(count: Any, batch: Any) -> Any:
         traces.append(None)
         return count + 1
 

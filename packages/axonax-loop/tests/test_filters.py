@@ -9,7 +9,7 @@ import pytest
 
 from axonax import loop
 from axonax.loop._filters import NEVER, make_filter
-from axonax.loop._schedule import Schedule
+from axonax.loop.engine._schedule import Schedule
 
 CASES: list[tuple[dict[str, Any], int, int, list[int]]] = [
     ({}, 2, 3, [1, 2, 3, 4, 5, 6]),
@@ -58,7 +58,7 @@ def test_fires_at_the_expected_counts(
     options: dict[str, Any], epochs: int, steps: int, expected: list[int]
 ) -> None:
     fired: list[int] = []
-    counter = loop.loop(lambda batch, count: count + 1, init=lambda: 0, compile=False)
+    counter = loop.loop(lambda count, batch: count + 1, init=lambda: 0, compile=False)
     counter.on("iteration_completed", lambda state: fired.append(state.iteration), **options).run(
         [0] * steps, epochs=epochs
     )
@@ -75,7 +75,7 @@ def test_fires_at_the_expected_counts(
 )
 def test_every_counts_the_events_of_its_own_kind(event: str) -> None:
     fired: list[int] = []
-    counter = loop.loop(lambda batch, count: count + 1, init=lambda: 0, compile=False)
+    counter = loop.loop(lambda count, batch: count + 1, init=lambda: 0, compile=False)
     counter.on(event, lambda state: fired.append(state.event_counts[event]), every=2).run([0, 0], epochs=4)
     assert fired == ([2, 4, 6, 8] if event.startswith("iteration") else [2, 4])
 
@@ -98,7 +98,7 @@ def test_predicate_is_asked_last_with_state_and_event() -> None:
         asked.append((state.iteration, event))
         return state.iteration % 4 == 0
 
-    counter = loop.loop(lambda batch, count: count + 1, init=lambda: 0, compile=False)
+    counter = loop.loop(lambda count, batch: count + 1, init=lambda: 0, compile=False)
     counter.on("iteration_completed", lambda state: fired.append(state.iteration), every=2, filter=odd).run(
         [0] * 8
     )

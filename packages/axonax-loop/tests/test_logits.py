@@ -85,7 +85,7 @@ def test_the_loss_is_taken_of_logits_and_all_else_sees_predictions() -> None:
     expected = np.log(np.exp(wide).sum(-1)) - wide[np.arange(4), Y]
     assert result.metrics["loss"] == pytest.approx(expected.mean(), rel=1e-6)
     assert result.metrics["sum"] == result.metrics["validation_sum"] == pytest.approx(1.0)
-    outputs = loop.eval_step(OPEN, "cross_entropy")((X, Y), result.model_state)
+    outputs = loop.eval_step(OPEN, "cross_entropy")(result.model_state, (X, Y))
     np.testing.assert_array_equal(outputs["y_pred"], shares(result.model_state, X))
     assert outputs["loss"] == pytest.approx(result.metrics["validation_loss"], rel=1e-6)
 
@@ -94,7 +94,7 @@ def saturated(model: Any, **options: Any) -> tuple[float, jax.Array]:
     params = {"w": jnp.array([[200.0, 0.0]])}
     init_step, step = loop.train_step(model, "cross_entropy", SGD, **options)
     batch = (np.ones((1, 1), np.float32), np.array([1]))
-    state, outputs = step(batch, init_step(jax.random.key(0), batch, params))
+    state, outputs = step(init_step(jax.random.key(0), batch, params), batch)
     return float(outputs["loss"]), state.model_state["w"]
 
 
@@ -126,10 +126,10 @@ def test_the_body_runs_once() -> None:
 def test_a_loss_gets_no_logits_of_another_activation_nor_without_saying_what_it_expects() -> None:
     step = loop.eval_step(YES, "cross_entropy")
     wide = 1 / (1 + np.exp(-scores(init(None, X), X)))
-    assert step((X, Y), init(None, X))["loss"] == pytest.approx(
+    assert step(init(None, X), (X, Y))["loss"] == pytest.approx(
         -np.log(wide[np.arange(4), Y]).mean(), rel=1e-5
     )
-    assert loop.eval_step(OPEN, "undeclared")((X, Y), init(None, X))["loss"] == pytest.approx(1.0)
+    assert loop.eval_step(OPEN, "undeclared")(init(None, X), (X, Y))["loss"] == pytest.approx(1.0)
 
 
 def test_a_function_gets_the_predictions_as_they_are() -> None:
@@ -139,7 +139,7 @@ def test_a_function_gets_the_predictions_as_they_are() -> None:
 
 def test_a_function_that_declares_itself_is_treated_as_by_its_name() -> None:
     by_value = loop.train_step(OPEN, cross_entropy, SGD, loss_options={"from_logits": False})
-    assert by_value.step((X, Y), by_value.init(jax.random.key(0), (X, Y)))[1]["loss"] > 0
+    assert by_value.step(by_value.init(jax.random.key(0), (X, Y)), (X, Y))[1]["loss"] > 0
     one, other = (loop.trainer(OPEN, each, SGD).run([(X, Y)]) for each in (cross_entropy, "cross_entropy"))
     assert one.metrics == other.metrics
     np.testing.assert_array_equal(one.model_state["w"], other.model_state["w"])
@@ -358,7 +358,7 @@ def test_a_model_that_vouches_for_its_predictions_is_not_looked_at(monkeypatch: 
     def refuse(*arguments: Any) -> None:
         raise AssertionError("looked")
 
-    monkeypatch.setattr("axonax.loop._check.extremes", refuse)
+    monkeypatch.setattr("axonax.loop.steps._check.extremes", refuse)
     for options in ({}, {"loss_options": {"from_logits": False}}):
         loop.trainer(OPEN, "cross_entropy", SGD, **options).run([(X, Y)])
     loop.trainer((init, scores), "cross_entropy", SGD, loss_options={"from_logits": True}).run([(X, Y)])

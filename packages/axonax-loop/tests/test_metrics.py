@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from axonax import loop
-from axonax.loop._mean import add_mean, batch_mean, compute_mean, empty_mean, mean_metric
+from axonax.loop.steps._mean import add_mean, batch_mean, compute_mean, empty_mean, mean_metric
 from axonax.tensor.contracts import Metric
 
 RNG = np.random.default_rng(1)
@@ -77,7 +77,7 @@ def test_reset_each_epoch_and_no_lag() -> None:
 
 
 def test_fields_and_transform() -> None:
-    def step(batch: Any, state: Any) -> Any:
+    def step(state: Any, batch: Any) -> Any:
         return {"total": state["total"] + batch.sum(), "batch": batch}
 
     base = loop.loop(step, init=lambda batch: {"total": 0.0, "batch": batch})

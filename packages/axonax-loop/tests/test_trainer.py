@@ -272,7 +272,7 @@ def test_the_weight_of_a_batch_reaches_an_optimizer_that_takes_it() -> None:
         )
         state = step.init(jax.random.key(0), data[0])
         for batch in data:
-            state, _ = step.step(batch, state)
+            state, _ = step.step(state, batch)
         return float(state.opt_state)
 
     x = jnp.ones(3)
@@ -333,15 +333,15 @@ def test_validation_every_second_epoch_is_not_repeated_in_between() -> None:
 def test_the_public_steps(compile: bool) -> None:
     start, step = loop.train_step((init, apply), cross_entropy, optax.adam(1e-2))
     if compile:
-        step = jax.jit(step, donate_argnums=1)
+        step = jax.jit(step, donate_argnums=0)
     state = start(jax.random.key(0), next(batches()))
     for batch in batches():
-        state, outputs = step(batch, state)
+        state, outputs = step(state, batch)
     trained = loop.trainer((init, apply), cross_entropy, optax.adam(1e-2)).run(list(batches())).model_state
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), state.model_state, trained)
     assert outputs["y_pred"].shape == (6, 3)
-    assert set(loop.eval_step((init, apply))((X, Y), trained)) == {"y_true", "y_pred", "weights"}
-    evaluated = loop.eval_step((init, apply), cross_entropy)((X, Y), trained)
+    assert set(loop.eval_step((init, apply))(trained, (X, Y))) == {"y_true", "y_pred", "weights"}
+    evaluated = loop.eval_step((init, apply), cross_entropy)(trained, (X, Y))
     assert float(evaluated["loss"]) == pytest.approx(
         float(cross_entropy(Y, apply(trained, X)).mean()), rel=1e-6
     )
@@ -357,7 +357,7 @@ def test_a_loss_of_nan_goes_on() -> None:
 
 def test_output_of_a_plain_loop() -> None:
     total = loop.loop(
-        lambda batch, total: total + batch.sum(),
+        lambda total, batch: total + batch.sum(),
         init=lambda batch: 0.0,
         output=lambda state: float(state.step_state),
     )
@@ -366,6 +366,12 @@ def test_output_of_a_plain_loop() -> None:
 
 
 def test_init_of_a_plain_loop_may_take_a_key() -> None:
-    drawn = loop.loop(lambda batch, state: state, init=lambda key, batch: jax.random.normal(key, batch.shape))
+    drawn = loop.loop(lambda state, batch: state, init=lambda key, batch: jax.random.normal(key, batch.shape))
     expected = jax.random.normal(jax.random.fold_in(jax.random.key(0), 0), (3,))
     assert_equal(drawn.run([np.ones(3)]).step_state, expected)
+
+
+def test_a_step_that_is_given_the_batch_first_says_so() -> None:
+    init_step, step = loop.train_step((init, apply), cross_entropy, optax.sgd(0.1))
+    with pytest.raises(TypeError, match=r"a training step takes \(state, batch\), got tuple as the state"):
+        step((X, Y), init_step(jax.random.key(0), (X, Y)))

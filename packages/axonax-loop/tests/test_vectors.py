@@ -23,7 +23,7 @@ def cases(op: str) -> list[Any]:
 
 
 def counter() -> loop.Loop:
-    return loop.loop(lambda batch, count: count + 1, init=lambda: 0, compile=False)
+    return loop.loop(lambda count, batch: count + 1, init=lambda: 0, compile=False)
 
 
 def seen_events(base: loop.Loop, epochs: int, iterations: int) -> list[str]:

@@ -3,8 +3,6 @@
 Begin with `trainer`, `evaluator` or `loop`; add metrics and handlers; `Loop.run` it over data.
 """
 
-from axonax.loop._data import Arrays as Arrays
-from axonax.loop._data import arrays as arrays
 from axonax.loop._events import EVENTS as EVENTS
 from axonax.loop._events import HALT_EPOCH as HALT_EPOCH
 from axonax.loop._events import HALT_LOOP as HALT_LOOP
@@ -20,6 +18,8 @@ from axonax.loop._state import EvalState as EvalState
 from axonax.loop._state import Result as Result
 from axonax.loop._state import State as State
 from axonax.loop._state import TrainState as TrainState
-from axonax.loop._steps import TrainStep as TrainStep
-from axonax.loop._steps import eval_step as eval_step
-from axonax.loop._steps import train_step as train_step
+from axonax.loop.data._arrays import Arrays as Arrays
+from axonax.loop.data._arrays import arrays as arrays
+from axonax.loop.steps._steps import TrainStep as TrainStep
+from axonax.loop.steps._steps import eval_step as eval_step
+from axonax.loop.steps._steps import train_step as train_step

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from axonax.loop import _recipe
-from axonax.loop._batch import read
-from axonax.loop._check import model_check
 from axonax.loop._events import callable_name
 from axonax.loop._loop import Loop
-from axonax.loop._loss import optional_loss, resolve_loss
-from axonax.loop._model import resolve_model
-from axonax.loop._optimizer import Updater, resolve_optimizer
 from axonax.loop._state import State
-from axonax.loop._steps import (
+from axonax.loop.data._batch import read
+from axonax.loop.steps import _recipe
+from axonax.loop.steps._check import model_check
+from axonax.loop.steps._loss import optional_loss, resolve_loss
+from axonax.loop.steps._model import resolve_model
+from axonax.loop.steps._optimizer import Updater, resolve_optimizer
+from axonax.loop.steps._steps import (
     make_train_step,
     model_init,
     model_objective,
@@ -28,7 +28,7 @@ PyTree = Any
 
 
 def loop(
-    step: Callable[[Any, PyTree], PyTree],
+    step: Callable[[PyTree, Any], PyTree],
     *,
     init: Callable[..., PyTree],
     output: Callable[[State], Any] | None = None,
@@ -37,7 +37,7 @@ def loop(
     """A loop over any step.
 
     Args:
-        step: ``step(batch, step_state) -> step_state``.
+        step: ``step(step_state, batch) -> step_state``.
         init: the first state, from the first batch: ``init(batch)``, ``init(key, batch)`` or ``init()``.
         output: what ``result.output`` is, as a function of the last `State`.
         compile: jit the step and donate the state; ``False`` for steps that JAX cannot trace.
@@ -46,7 +46,7 @@ def loop(
         TypeError: one of the functions is not callable.
 
     >>> import jax.numpy as jnp
-    >>> total = loop(lambda batch, total: total + batch.sum(), init=lambda batch: 0.0)
+    >>> total = loop(lambda total, batch: total + batch.sum(), init=lambda batch: 0.0)
     >>> float(total.run([jnp.ones(3), jnp.ones(3)]).step_state)
     6.0
     """

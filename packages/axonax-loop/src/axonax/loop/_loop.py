@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from axonax.loop._batch import signature
-from axonax.loop._engine import Engine, Run
 from axonax.loop._events import EVENTS, Handler
 from axonax.loop._filters import Count, Predicate, Seconds, make_filter
-from axonax.loop._log import Log
-from axonax.loop._metrics import FIELDS, RESERVED, LossMeasure, Measure, resolve_metric
-from axonax.loop._on import On
-from axonax.loop._program import Program, make_program
-from axonax.loop._progress import Progress
-from axonax.loop._recipe import Recipe
 from axonax.loop._state import Result, State
-from axonax.loop._validate import Validate
+from axonax.loop.engine._engine import Engine
+from axonax.loop.engine._job import Attachment, Job, Run
+from axonax.loop.handlers._log import Log
+from axonax.loop.handlers._on import On
+from axonax.loop.handlers._progress import Progress
+from axonax.loop.handlers._validate import Validate
+from axonax.loop.steps._metrics import FIELDS, RESERVED, Measure, resolve_metric
+from axonax.loop.steps._recipe import Recipe
 from axonax.tensor import names
 
 PyTree = Any
-
-
-class Attachment(Protocol):
-    """Something attached to a loop that becomes handlers when a run starts."""
-
-    def handlers(self, loop: Any, run: Run) -> Sequence[Handler]:
-        """The handlers of one run."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -50,12 +42,18 @@ class Loop:
     output: Callable[[State], Any] | None = None
     compile: bool = True
     facts: tuple[tuple[str, str], ...] = ()
-    _programs: dict[Any, Program] = field(default_factory=dict, init=False)
 
-    @property
-    def _measures(self) -> tuple[Measure | LossMeasure, ...]:
-        """What is accumulated: the loss where there is one, then the metrics."""
-        return (LossMeasure(), *self.metrics) if self.recipe.tracks_loss else self.metrics
+    @functools.cached_property
+    def _job(self) -> Job:
+        """What the engine gets; kept with the loop for the functions compiled."""
+        return Job(
+            recipe=self.recipe,
+            evaluation=self.evaluation,
+            metrics=self.metrics,
+            attached=self.attached,
+            output=self.output,
+            compile=self.compile,
+        )
 
     def metric(
         self,
@@ -183,7 +181,7 @@ class Loop:
         return self.attach(Progress(console=console))
 
     def attach(self, attachment: Attachment) -> Loop:
-        """A loop with one more attachment: a value with ``handlers(loop, run) -> sequence of handlers``."""
+        """A loop with one more attachment: a value with ``handlers(job, run) -> sequence of handlers``."""
         return replace(self, attached=(*self.attached, attachment))
 
     def run(
@@ -216,11 +214,7 @@ class Loop:
                 ``epochs`` below 1.
             TypeError: an argument of a type that it cannot have.
         """
-        engine = self._engine(data, state, epochs, key, steps_per_epoch, donate=True)
-        with engine.interruptible():
-            for _ in engine.drive():
-                pass
-        return engine.finish()
+        return self._engine(data, state, epochs, key, steps_per_epoch, donate=True).result()
 
     def iterate(
         self,
@@ -242,15 +236,6 @@ class Loop:
         """
         return self._engine(data, state, epochs, key, steps_per_epoch, donate=False, watch=True).drive()
 
-    def _compiled(self, batch: Any, *, donate: bool) -> Program:
-        """The compiled functions for batches like this one, kept for the next run."""
-        first = signature(self.recipe.view(batch)) if self.compile else None
-        if (first, donate) not in self._programs:
-            self._programs[first, donate] = make_program(
-                self.recipe, self._measures, first, compile=self.compile, donate=donate
-            )
-        return self._programs[first, donate]
-
     def _engine(
         self, data: Any, state: PyTree, epochs: int, key: Any, steps_per_epoch: int | None, **options: bool
     ) -> Engine:
@@ -264,7 +249,7 @@ class Loop:
         if state is None and self.recipe.needs_state:
             raise ValueError(f"{self.kind}: run(data, model_state) needs the state of the model, got None")
         run = Run(data=data, state=state, key=_key(key), epochs=epochs, steps_per_epoch=steps_per_epoch)
-        return Engine(self, run, **options)
+        return Engine(self._job, run, **options)
 
     def __repr__(self) -> str:
         lines = [self.kind]

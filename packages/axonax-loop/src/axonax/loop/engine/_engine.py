@@ -6,43 +6,29 @@ import functools
 import itertools
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from axonax.loop import _program
-from axonax.loop._batch import BatchChangedError, check_arrays
-from axonax.loop._data import Reader, sent
 from axonax.loop._events import EVENTS, Control, Halt, Handler
-from axonax.loop._interrupt import Interrupt
-from axonax.loop._schedule import Schedule
 from axonax.loop._state import Metrics, Result, State, copy_arrays
-
-if TYPE_CHECKING:
-    from axonax.loop._loop import Loop
+from axonax.loop.data._arrays import Reader, sent
+from axonax.loop.data._batch import BatchChangedError, check_arrays
+from axonax.loop.engine._interrupt import Interrupt
+from axonax.loop.engine._job import Job, Run
+from axonax.loop.engine._schedule import Schedule
+from axonax.loop.steps import _program
 
 PyTree = Any
 
 
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """The arguments of one run."""
-
-    data: Any
-    state: PyTree
-    key: jax.Array
-    epochs: int
-    steps_per_epoch: int | None
-
-
 class Engine:
-    """One run of a loop. The counters are its own; everything that handlers see is an immutable `State`."""
+    """One run of a job. The counters are its own; everything that handlers see is an immutable `State`."""
 
-    def __init__(self, loop: Loop, run: Run, *, donate: bool, watch: bool = False) -> None:
-        self._loop, self._run, self._donate, self._watch = loop, run, donate, watch
+    def __init__(self, job: Job, run: Run, *, donate: bool, watch: bool = False) -> None:
+        self._job, self._run, self._donate, self._watch = job, run, donate, watch
         self._reader = Reader(run.data, jax.random.fold_in(run.key, 2), run.epochs, run.steps_per_epoch)
         self._counts = dict.fromkeys(EVENTS, 0)
         self._epoch = self._iteration = self._epoch_base = self._begun = self._begun_base = 0
@@ -52,7 +38,7 @@ class Engine:
         self._extra: Mapping[str, Any] = MappingProxyType({})
         self._status = "running"
         self._interrupt = Interrupt()
-        self._handlers = [handler for each in loop.attached for handler in each.handlers(loop, run)]
+        self._handlers = [handler for each in job.attached for handler in each.handlers(job, run)]
         self._schedules = {
             event: Schedule([each for each in self._handlers if each.event == event]) for event in EVENTS
         }
@@ -74,10 +60,13 @@ class Engine:
             self._end("exception")
             raise error
 
-    def finish(self) -> Result:
-        """What the run returns."""
+    def result(self) -> Result:
+        """Run to the end; Ctrl-C ends the run after the step in progress."""
+        with self._interrupt:
+            for _ in self.drive():
+                pass
         state = self._state()
-        output = self._loop.output
+        output = self._job.output
         return Result(
             model_state=state.model_state,
             step_state=state.step_state,
@@ -88,10 +77,6 @@ class Engine:
             status=self._status,
             output=None if output is None else output(state),
         )
-
-    def interruptible(self) -> Interrupt:
-        """While entered, Ctrl-C ends the run after the step in progress."""
-        return self._interrupt
 
     def _start(self) -> Iterator[Any]:
         """Read the first batch, check it, make the first state and compile for it."""
@@ -111,21 +96,21 @@ class Engine:
         return itertools.chain([batch], batches)
 
     def _prepare(self, batch: Any) -> None:
-        loop, recipe = self._loop, self._loop.recipe
+        job, recipe = self._job, self._job.recipe
         view = recipe.view(batch)
-        if loop.compile:
+        if job.compile:
             check_arrays(view)
         step_state = recipe.start(self._run.key, batch, self._run.state)
         recipe.check(batch, step_state)
         self._flushes = recipe.flushes(step_state)
         last = (False,) if self._flushes else ()
         carry, self._constant = recipe.split(step_state)
-        self._program = loop._compiled(batch, donate=self._donate)
-        if loop.compile:
+        self._program = job.compiled(batch, donate=self._donate)
+        if job.compile:
             carry = copy_arrays(carry)
         self._fresh = _program.fresh_accumulators(self._program, view, batch, carry, self._constant)
         self._carry = (carry, self._fresh)
-        if loop.compile:
+        if job.compile:
             self._carry = _program.settle(self._program, self._carry, batch, self._constant, *last)
             self._fresh = self._carry[1]
 
@@ -178,7 +163,7 @@ class Engine:
         interrupt, watch = self._interrupt, self._watch
         # To know that a batch is the last takes reading one ahead: only for optimizers that ask.
         rows = self._reader.with_last(batches) if self._flushes else zip(batches)
-        for batch, *last in sent(rows) if self._loop.compile else rows:
+        for batch, *last in sent(rows) if self._job.compile else rows:
             self._begun += 1
             if self._begun >= starting.due:
                 self._fire("iteration_started")
@@ -230,12 +215,12 @@ class Engine:
 
     def _take(self, new: PyTree, old: PyTree) -> PyTree:
         """Go on with a step state that a handler made; arrays that it may still hold are copied."""
-        if self._loop.compile:
+        if self._job.compile:
             own = {id(leaf) for leaf in jax.tree.leaves(old)}
             new = jax.tree.map(lambda leaf: leaf if id(leaf) in own else jnp.array(leaf, copy=True), new)
             if _program.same_structure(new, old):
                 new = jax.tree.map(_program.in_dtype, new, old)
-        carry, self._constant = self._loop.recipe.split(new)
+        carry, self._constant = self._job.recipe.split(new)
         self._carry = (carry, self._carry[1])
         return new
 
@@ -254,7 +239,7 @@ class Engine:
             epochs=self._run.epochs,
             iteration=self._iteration,
             epoch_iteration=self._iteration - self._epoch_base,
-            step_state=None if lost else self._loop.recipe.join(carry, self._constant),
+            step_state=None if lost else self._job.recipe.join(carry, self._constant),
             metrics=Metrics(
                 self._program.names if accumulators and not lost else (),
                 functools.partial(self._program.compute, accumulators),

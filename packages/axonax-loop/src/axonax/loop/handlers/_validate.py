@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from axonax.loop._events import Handler
 from axonax.loop._filters import Filter
 from axonax.loop._state import State
+from axonax.loop.engine._engine import Engine
+from axonax.loop.engine._job import Job, Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +22,13 @@ class Validate:
     event: str
     when: Filter
 
-    def handlers(self, loop: Any, run: Any) -> Sequence[Handler]:
+    def handlers(self, job: Job, run: Run) -> Sequence[Handler]:
         """The handler of one run, which compiles its step once."""
-        evaluator = replace(loop, kind="validate", recipe=loop.evaluation, attached=(), output=None)
+        evaluator = job.evaluator()
 
         def validate(state: State) -> State:
-            values = evaluator.run(self.data, state.step_state, key=run.key).metrics
+            once = Run(data=self.data, state=state.step_state, key=run.key, epochs=1, steps_per_epoch=None)
+            values = Engine(evaluator, once, donate=True).result().metrics
             return state.with_metrics(**{f"{self.prefix}_{name}": value for name, value in values.items()})
 
         return (Handler(event=self.event, function=validate, when=self.when),)

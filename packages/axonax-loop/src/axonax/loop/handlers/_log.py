@@ -11,6 +11,7 @@ import numpy as np
 from axonax.loop._events import Handler, callable_name
 from axonax.loop._filters import Filter
 from axonax.loop._state import State
+from axonax.loop.engine._job import Job, Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class Log:
     when: Filter
     to: Callable[[str], Any]
 
-    def handlers(self, loop: Any, run: Any) -> Sequence[Handler]:
+    def handlers(self, job: Job, run: Run) -> Sequence[Handler]:
         """The handlers of one run."""
         write = self.message or line
         last = -1

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from axonax.loop import _signature
-from axonax.loop._mean import Mean, add_mean, compute_mean, empty_mean, mean_metric
+from axonax.loop.steps import _signature
+from axonax.loop.steps._mean import Mean, add_mean, compute_mean, empty_mean, mean_metric
 from axonax.tensor import names, plugins
 from axonax.tensor.contracts import Metric
 

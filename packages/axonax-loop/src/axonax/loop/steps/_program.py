@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from axonax.loop._batch import Batch, Signature, check_like
-from axonax.loop._metrics import LossMeasure, Measure
-from axonax.loop._recipe import Recipe
+from axonax.loop.data._batch import Batch, Signature, check_like
+from axonax.loop.steps._metrics import LossMeasure, Measure
+from axonax.loop.steps._recipe import Recipe
 from axonax.tensor import trees
 
 PyTree = Any
@@ -22,7 +22,7 @@ Carry = tuple[PyTree, tuple[PyTree, ...]]
 class Program:
     """``step((carry, accumulators), batch, constant, *last)`` and the values of its accumulators by name.
 
-    ``outputs(batch, carry, constant)`` are the shapes of what a step gives to metrics; ``None`` where steps
+    ``outputs(carry, batch, constant)`` are the shapes of what a step gives to metrics; ``None`` where steps
     are not compiled.
     """
 
@@ -51,7 +51,7 @@ def make_program(
         # Under jit this runs once a shape: looking at every batch costs nothing.
         if first is not None:
             check_like(first, recipe.view(batch))
-        state, outputs = recipe.update(batch, carry[0], constant, *last)
+        state, outputs = recipe.update(carry[0], batch, constant, *last)
         accumulators = carry[1] or tuple(measure.init(outputs) for measure in measures)
         pairs = zip(measures, accumulators, strict=True)
         return state, tuple(measure.update(part, outputs) for measure, part in pairs)
@@ -60,8 +60,8 @@ def make_program(
         pairs = zip(measures, accumulators, strict=True)
         return {measure.name: measure.compute(part) for measure, part in pairs}
 
-    def outputs(batch: Any, carry: PyTree, constant: PyTree) -> Any:
-        return recipe.update(batch, carry, constant)[1]
+    def outputs(carry: PyTree, batch: Any, constant: PyTree) -> Any:
+        return recipe.update(carry, batch, constant)[1]
 
     if not compile:
         return Program(step=step, compute=compute, outputs=None, measures=tuple(measures))
@@ -79,7 +79,7 @@ def fresh_accumulators(
     """The accumulators of no batches; the first step makes them where none can be made without it."""
     if program.outputs is None or not program.measures:
         return ()
-    outputs = program.outputs(batch, carry, constant)
+    outputs = program.outputs(carry, batch, constant)
     fresh = tuple(jax.tree.map(jnp.asarray, measure.init(outputs)) for measure in program.measures)
     if isinstance(view, Batch):
         for measure, state in zip(program.measures, fresh, strict=True):

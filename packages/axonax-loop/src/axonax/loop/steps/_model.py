@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from axonax.loop import _signature
+from axonax.loop.steps import _signature
 from axonax.tensor.contracts import Buildable, Closed, ModelState, Unclosed
 
 PyTree = Any

@@ -8,11 +8,11 @@ from typing import Any
 
 import jax
 
-from axonax.loop import _signature
-from axonax.loop._model import call_init, trained, with_trained
-from axonax.loop._optimizer import Updater
 from axonax.loop._state import EvalState, TrainState
-from axonax.loop._steps import Outputs, TrainStep
+from axonax.loop.steps import _signature
+from axonax.loop.steps._model import call_init, trained, with_trained
+from axonax.loop.steps._optimizer import Updater
+from axonax.loop.steps._steps import Outputs, TrainStep
 from axonax.tensor.updates import evaluation_params
 
 PyTree = Any
@@ -32,7 +32,7 @@ class Recipe:
 
     ``start(key, batch, state) -> step_state``; ``split(step_state) -> (carry, constant)`` parts what steps
     change from what they only read, ``join(carry, constant)`` is its inverse;
-    ``update(batch, carry, constant, *last) -> (carry, outputs)`` is one step; ``check(batch, step_state)``
+    ``update(carry, batch, constant, *last) -> (carry, outputs)`` is one step; ``check(batch, step_state)``
     looks at the first batch before anything is compiled; ``view(batch)`` names the parts of a batch for
     errors; ``flushes(step_state)`` says whether steps are told which batch is the last of an epoch.
     """
@@ -78,8 +78,8 @@ def train_recipe(
     def start(key: jax.Array, batch: Any, state: PyTree) -> TrainState:
         return state if isinstance(state, TrainState) else step.init(key, batch, state)
 
-    def update(batch: Any, carry: PyTree, constant: PyTree, *last: Any) -> tuple[PyTree, Outputs]:
-        state, outputs = step.step(batch, _typed(carry), *last)
+    def update(carry: PyTree, batch: Any, constant: PyTree, *last: Any) -> tuple[PyTree, Outputs]:
+        state, outputs = step.step(_typed(carry), batch, *last)
         return _raw(state), outputs
 
     return Recipe(
@@ -95,7 +95,7 @@ def train_recipe(
 
 
 def eval_recipe(
-    step: Callable[[Any, PyTree], Outputs],
+    step: Callable[[PyTree, Any], Outputs],
     check: Callable[[Any, PyTree], None],
     view: Callable[[Any], PyTree],
     tracks_loss: bool,
@@ -112,7 +112,7 @@ def eval_recipe(
 
     return Recipe(
         start=start,
-        update=lambda batch, carry, constant: ((), step(batch, constant)),
+        update=lambda carry, batch, constant: ((), step(constant, batch)),
         split=lambda state: ((), state.model_state),
         join=lambda carry, constant: EvalState(model_state=constant),
         check=check,
@@ -128,7 +128,7 @@ def evaluated(state: TrainState) -> PyTree:
     return with_trained(state.model_state, better)
 
 
-def plain_recipe(step: Callable[[Any, PyTree], PyTree], init: Callable[..., PyTree]) -> Recipe:
+def plain_recipe(step: Callable[[PyTree, Any], PyTree], init: Callable[..., PyTree]) -> Recipe:
     """The recipe of a loop over any step; metrics look at the fields of a state that is a dict."""
 
     def start(key: jax.Array, batch: Any, state: PyTree) -> PyTree:
@@ -138,8 +138,8 @@ def plain_recipe(step: Callable[[Any, PyTree], PyTree], init: Callable[..., PyTr
             return call_init(init, jax.random.fold_in(key, 0), batch)
         return init(batch) if _signature.fits(init, 1) else init()
 
-    def update(batch: Any, carry: PyTree, constant: PyTree) -> tuple[PyTree, Outputs]:
-        state = step(batch, carry)
+    def update(carry: PyTree, batch: Any, constant: PyTree) -> tuple[PyTree, Outputs]:
+        state = step(carry, batch)
         return state, dict(state) if isinstance(state, Mapping) else {"step_state": state}
 
     return Recipe(start=start, update=update)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from axonax.loop._batch import rows
+from axonax.loop.data._batch import rows
 from axonax.tensor.contracts import Metric
 
 

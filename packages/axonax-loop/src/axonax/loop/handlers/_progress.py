@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from axonax.loop._data import length
 from axonax.loop._events import Handler
+from axonax.loop.data._arrays import length
+from axonax.loop.engine._job import Job, Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,10 +17,10 @@ class Progress:
 
     console: Any = None
 
-    def handlers(self, loop: Any, run: Any) -> Sequence[Handler]:
+    def handlers(self, job: Job, run: Run) -> Sequence[Handler]:
         """The handlers of one run, with a display of their own."""
         # rich is a third of the time that `import jax` takes: loaded when a bar is shown.
-        from axonax.loop import _bar  # noqa: PLC0415
+        from axonax.loop.handlers import _bar  # noqa: PLC0415
 
         total = run.steps_per_epoch or length(run.data)
         return _bar.handlers(self.console, total=total, epochs=run.epochs)

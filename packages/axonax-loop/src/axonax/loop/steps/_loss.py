@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from axonax.loop import _signature
-from axonax.loop._batch import Batch, rows
-from axonax.loop._mean import Mean, batch_mean
-from axonax.loop._model import Net
+from axonax.loop.data._batch import Batch, rows
+from axonax.loop.steps import _signature
+from axonax.loop.steps._mean import Mean, batch_mean
+from axonax.loop.steps._model import Net
 from axonax.tensor import contracts, plugins
 from axonax.tensor.contracts import Closing
 from axonax.tensor.precision import promoted

@@ -12,8 +12,8 @@ from rich.table import Column
 
 from axonax.loop._events import ENDINGS, Handler
 from axonax.loop._filters import Filter
-from axonax.loop._log import format_metrics, line
 from axonax.loop._state import State, to_host
+from axonax.loop.handlers._log import format_metrics, line
 
 INTERVAL = 0.1
 NOT_SHOWN = ("epoch", "iteration", "seconds")

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from axonax.loop import _signature
-from axonax.loop._batch import read, rows
-from axonax.loop._loss import LossFunction, optional_loss, resolve_loss
-from axonax.loop._mean import Mean, batch_mean
-from axonax.loop._model import Net, call_init, resolve_model, trained, with_trained
-from axonax.loop._optimizer import Updater, resolve_optimizer
 from axonax.loop._state import TrainState
+from axonax.loop.data._batch import read, rows
+from axonax.loop.steps import _signature
+from axonax.loop.steps._loss import LossFunction, optional_loss, resolve_loss
+from axonax.loop.steps._mean import Mean, batch_mean
+from axonax.loop.steps._model import Net, call_init, resolve_model, trained, with_trained
+from axonax.loop.steps._optimizer import Updater, resolve_optimizer
 from axonax.tensor.contracts import ModelState
 
 PyTree = Any
@@ -27,7 +27,7 @@ class TrainStep(NamedTuple):
     """A training step as two pure functions.
 
     ``init(key, batch, model_state=None) -> TrainState``;
-    ``step(batch, state, last=False) -> (TrainState, outputs)``, where ``outputs`` has ``loss`` and, of a
+    ``step(state, batch, last=False) -> (TrainState, outputs)``, where ``outputs`` has ``loss`` and, of a
     model, ``y_true``, ``y_pred`` and ``weights``. ``last``, whether the batch is the last of its epoch,
     reaches optimizers that accumulate batches.
     """
@@ -39,7 +39,7 @@ class TrainStep(NamedTuple):
 def train_step(
     model: Any, loss: Any, optimizer: Any, *, loss_options: Mapping[str, Any] | None = None
 ) -> TrainStep:
-    """The step of `trainer`, for a loop of your own; jit it with ``donate_argnums=1``.
+    """The step of `trainer`, for a loop of your own; jit it with ``donate_argnums=0``.
 
     Args:
         model: as for `trainer`.
@@ -57,8 +57,8 @@ def train_step(
 
 def eval_step(
     model: Any, loss: Any = None, *, loss_options: Mapping[str, Any] | None = None
-) -> Callable[[Any, PyTree], Outputs]:
-    """The step of `evaluator`: ``step(batch, model_state) -> outputs``, with ``train=False``.
+) -> Callable[[PyTree, Any], Outputs]:
+    """The step of `evaluator`: ``step(model_state, batch) -> outputs``, with ``train=False``.
 
     Args:
         model: as for `trainer`.
@@ -86,7 +86,9 @@ def make_train_step(
             key=dropout_key,
         )
 
-    def step(batch: Any, state: TrainState, last: Any = False) -> tuple[TrainState, Outputs]:
+    def step(state: TrainState, batch: Any, last: Any = False) -> tuple[TrainState, Outputs]:
+        if not isinstance(state, TrainState):
+            raise TypeError(f"a training step takes (state, batch), got {type(state).__name__} as the state")
         key = jax.random.fold_in(state.key, state.iteration)
 
         def value(params: PyTree) -> tuple[Any, tuple[Outputs, PyTree]]:
@@ -159,15 +161,15 @@ def user_init(function: Callable[..., PyTree]) -> Callable[[Any, Any], PyTree]:
     return lambda key, batch: call_init(function, key, batch)
 
 
-def objective_step(objective: Objective) -> Callable[[Any, PyTree], Outputs]:
+def objective_step(objective: Objective) -> Callable[[PyTree, Any], Outputs]:
     """The evaluation step of an objective."""
-    return lambda batch, model_state: objective(model_state, batch, False, None)[1][0]
+    return lambda model_state, batch: objective(model_state, batch, False, None)[1][0]
 
 
-def predict_step(net: Net) -> Callable[[Any, PyTree], Outputs]:
+def predict_step(net: Net) -> Callable[[PyTree, Any], Outputs]:
     """The evaluation step of a model without a loss."""
 
-    def step(batch: Any, model_state: PyTree) -> Outputs:
+    def step(model_state: PyTree, batch: Any) -> Outputs:
         parts = read(batch)
         prediction, _ = net.apply(model_state, parts.inputs, train=False, key=None)
         return {"y_true": parts.targets, "y_pred": prediction, "weights": parts.weights}

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from axonax.loop._batch import Batch, check_rows, read
-from axonax.loop._loss import LossFunction, check_fit
-from axonax.loop._model import Net
 from axonax.loop._state import EvalState, TrainState
+from axonax.loop.data._batch import Batch, check_rows, read
+from axonax.loop.steps._loss import LossFunction, check_fit
+from axonax.loop.steps._model import Net
 from axonax.tensor.contracts import Closing
 from axonax.tensor.precision import promoted
 

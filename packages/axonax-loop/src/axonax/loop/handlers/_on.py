@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from axonax.loop._events import Handler
+from axonax.loop.engine._job import Job, Run
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class On:
 
     handler: Handler
 
-    def handlers(self, loop: Any, run: Any) -> Sequence[Handler]:
+    def handlers(self, job: Job, run: Run) -> Sequence[Handler]:
         """The handler."""
         return (self.handler,)
 

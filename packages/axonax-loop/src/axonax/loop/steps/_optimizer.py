@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from axonax.loop import _signature
+from axonax.loop.steps import _signature
 from axonax.tensor import plugins
 from axonax.tensor.updates import apply_updates, extra_arguments
 

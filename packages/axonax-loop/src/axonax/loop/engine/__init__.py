@@ -1,0 +1,1 @@
+"""What moves a run forward: events, schedules, signals."""

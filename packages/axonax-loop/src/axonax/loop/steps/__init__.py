@@ -1,0 +1,1 @@
+"""What a loop does with a batch: models, losses, optimizers and metrics as pure functions."""
