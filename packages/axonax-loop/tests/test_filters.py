@@ -9,6 +9,7 @@ import pytest
 
 from axonax import loop
 from axonax.loop._filters import NEVER, make_filter
+from axonax.loop.engine._job import Owned
 from axonax.loop.engine._schedule import Schedule
 
 CASES: list[tuple[dict[str, Any], int, int, list[int]]] = [
@@ -116,7 +117,7 @@ def test_seconds_fire_when_the_time_has_passed_and_look_at_the_clock_seldom() ->
     handler = loop.Handler(
         event="iteration_completed", function=print, when=make_filter(every=loop.Seconds(1.0))
     )
-    schedule, fired = Schedule([handler], clock), []
+    schedule, fired = Schedule([Owned(owner="on", handler=handler)], clock), []
     for count in range(1, 10001):
         now[0] = count * 0.001
         if count >= schedule.due and schedule.ready(count, count):
@@ -131,7 +132,7 @@ def test_seconds_notice_steps_that_slow_down() -> None:
     handler = loop.Handler(
         event="iteration_completed", function=print, when=make_filter(every=loop.Seconds(10.0))
     )
-    schedule, fired = Schedule([handler], lambda: now[0]), []
+    schedule, fired = Schedule([Owned(owner="on", handler=handler)], lambda: now[0]), []
     for count in range(1, 400):
         now[0] += 1e-5 if count < 100 else 1.0
         if count >= schedule.due and schedule.ready(count, count):

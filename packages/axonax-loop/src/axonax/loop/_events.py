@@ -67,15 +67,15 @@ def control(halt: Halt, state: State) -> Control:
 
 @dataclass(frozen=True, kw_only=True)
 class Handler:
-    """A function that runs at an event when its filter lets it."""
+    """A function ``(state, memory)`` that runs at an event when its filter lets it."""
 
     event: str
-    function: Callable[[State], Any]
+    function: Callable[[State, Any], Any]
     when: Filter = ALWAYS
 
     @property
     def name(self) -> str:
-        """What errors and ``print(loop)`` call the handler."""
+        """What errors call the handler."""
         return callable_name(self.function)
 
 

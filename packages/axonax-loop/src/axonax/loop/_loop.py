@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from axonax.loop._events import EVENTS, Handler
+from axonax.loop._events import EVENTS
 from axonax.loop._filters import Count, Predicate, Seconds, make_filter
 from axonax.loop._state import Result, State
 from axonax.loop.engine._engine import Engine
@@ -38,7 +39,7 @@ class Loop:
     recipe: Recipe
     evaluation: Recipe | None = None
     metrics: tuple[Measure, ...] = ()
-    attached: tuple[Attachment, ...] = ()
+    attached: tuple[tuple[str, Attachment], ...] = ()
     output: Callable[[State], Any] | None = None
     compile: bool = True
     facts: tuple[tuple[str, str], ...] = ()
@@ -120,7 +121,7 @@ class Loop:
         if not callable(handler):
             raise TypeError(f"on: the handler must be a function of the state, got {type(handler).__name__}")
         when = make_filter(every=every, before=before, after=after, once=once, first=first, filter=filter)
-        return self.attach(On(Handler(event=event, function=handler, when=when)))
+        return self.attach(On(event=event, function=handler, when=when))
 
     def validate(
         self,
@@ -146,7 +147,7 @@ class Loop:
         if self.evaluation is None:
             raise ValueError(f"validate: needs a trainer, this is a {self.kind}")
         names.lookup(dict.fromkeys(EVENTS), event, "event")
-        if any(isinstance(each, Validate) and each.prefix == prefix for each in self.attached):
+        if any(isinstance(each, Validate) and each.prefix == prefix for _, each in self.attached):
             raise ValueError(f'validate: the prefix "{prefix}" is taken: pass another as prefix=')
         return self.attach(Validate(data=data, prefix=prefix, event=event, when=make_filter(every=every)))
 
@@ -181,8 +182,24 @@ class Loop:
         return self.attach(Progress(console=console))
 
     def attach(self, attachment: Attachment) -> Loop:
-        """A loop with one more attachment: a value with ``handlers(job, run) -> sequence of handlers``."""
-        return replace(self, attached=(*self.attached, attachment))
+        """A loop with one more attachment: a value with handlers at events and a memory between them.
+
+        Args:
+            attachment: it has ``name``, ``memory()``, what it remembers at the start of a run, and
+                ``open(job, run)``, a context manager that yields its handlers ``(state, memory)``. They
+                return the memory, alone or with a `State` or a `control`: ``(memory, answer)``.
+
+        Raises:
+            TypeError: it lacks one of these.
+        """
+        for part in ("name", "memory", "open"):
+            if not hasattr(attachment, part):
+                kind = type(attachment).__name__
+                raise TypeError(f"attach: needs a value with name, memory() and open(job, run), got {kind}")
+        taken = {name for name, _ in self.attached}
+        numbered = (f"{attachment.name}_{number}" for number in itertools.count(1))
+        name = next(each for each in itertools.chain([attachment.name], numbered) if each not in taken)
+        return replace(self, attached=(*self.attached, (name, attachment)))
 
     def run(
         self,
@@ -255,7 +272,7 @@ class Loop:
         lines = [self.kind]
         lines += [f"  {label:<11}{text}" for label, text in self.facts]
         lines += [f"  {'metric':<11}{each.name}" for each in self.metrics]
-        lines += [f"  {each}" for each in self.attached]
+        lines += [f"  {each}" for _, each in self.attached]
         return "\n".join(lines)
 
 

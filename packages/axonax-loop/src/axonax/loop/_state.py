@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -95,8 +96,8 @@ class State:
 
     Handlers borrow it: the step that follows takes the arrays away. `copy` keeps them. ``epoch`` counts
     from 1 and names the epoch in progress or just done; ``iteration`` and ``epoch_iteration`` count
-    finished steps over the run and in the epoch. Reading a value of ``metrics`` waits for the device;
-    nothing else does.
+    finished steps over the run and in the epoch. ``memory`` is what the attachments remember, by name.
+    Reading a value of ``metrics`` waits for the device; nothing else does.
     """
 
     epoch: int
@@ -106,6 +107,7 @@ class State:
     step_state: PyTree
     metrics: Metrics
     event_counts: Mapping[str, int]
+    memory: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     history: tuple[Mapping[str, Any], ...] = ()
     status: str = "running"
 

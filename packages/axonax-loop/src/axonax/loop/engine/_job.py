@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import jax
 
-from axonax.loop._events import Handler
+from axonax.loop._events import Control, Handler
 from axonax.loop._state import State
 from axonax.loop.data._batch import signature
 from axonax.loop.steps._metrics import LossMeasure, Measure
@@ -19,11 +20,42 @@ PyTree = Any
 
 
 class Attachment(Protocol):
-    """Something attached to a loop that becomes handlers when a run starts."""
+    """Something attached to a loop, with handlers at events and a memory between them.
 
-    def handlers(self, job: Job, run: Run) -> Sequence[Handler]:
-        """The handlers of one run."""
+    What it remembers is a value: numbers, text and arrays in tuples and dicts, which ``state.memory`` shows
+    under its name. What is no value (a bar, a file) lives in ``open``, from the start of the run to its end.
+    """
+
+    @property
+    def name(self) -> str:
+        """What its memory is found under; a second one of the name gets a number."""
         ...
+
+    def memory(self) -> PyTree:
+        """What it remembers at the start of a run; ``None`` for nothing."""
+        ...
+
+    def open(self, job: Job, run: Run) -> AbstractContextManager[Sequence[Handler]]:
+        """The handlers of one run: functions ``(state, memory)``.
+
+        They return the memory, of the structure that it had, or ``(memory, answer)`` with a `State` or a
+        `control` to go on with.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owned:
+    """A handler and the name of the attachment whose memory it gets."""
+
+    owner: str
+    handler: Handler
+
+
+def answered(given: Any) -> tuple[PyTree, Any]:
+    """The memory that a handler returned, and its answer or ``None``."""
+    is_pair = isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], State | Control)
+    return given if is_pair else (given, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +79,7 @@ class Job:
     recipe: Recipe
     evaluation: Recipe | None
     metrics: tuple[Measure, ...]
-    attached: tuple[Attachment, ...]
+    attached: tuple[tuple[str, Attachment], ...]
     output: Callable[[State], Any] | None
     compile: bool
     programs: dict[Any, Program] = field(default_factory=dict, init=False)

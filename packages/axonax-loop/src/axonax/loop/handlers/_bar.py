@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 from axonax.loop._events import ENDINGS, Handler
-from axonax.loop._filters import Filter
+from axonax.loop._filters import ALWAYS, Filter
 from axonax.loop._state import State, to_host
 from axonax.loop.handlers._log import format_metrics, line
 
@@ -19,8 +20,9 @@ INTERVAL = 0.1
 NOT_SHOWN = ("epoch", "iteration", "seconds")
 
 
-def handlers(console: Console | None, *, total: int | None, epochs: int) -> Sequence[Handler]:
-    """The handlers that keep a display of one run up to date.
+@contextlib.contextmanager
+def opened(console: Console | None, *, total: int | None, epochs: int) -> Iterator[Sequence[Handler]]:
+    """A display of one run: yields the handlers that keep it up to date, and closes it.
 
     Args:
         console: where to draw; ``None`` for standard error.
@@ -29,15 +31,24 @@ def handlers(console: Console | None, *, total: int | None, epochs: int) -> Sequ
     """
     console = Console(stderr=True) if console is None else console
     if not (console.is_terminal or console.is_jupyter):
-        return ()
-    if console.is_dumb_terminal:
-        return (Handler(event="epoch_completed", function=lambda state: console.print(line(state))),)
-    bars = Bars(console, total, epochs)
-    return (
-        Handler(event="epoch_started", function=bars.begin),
-        Handler(event="iteration_completed", function=bars.step, when=Filter(seconds=INTERVAL)),
-        *(Handler(event=event, function=bars.end) for event in ENDINGS),
-    )
+        yield ()
+    elif console.is_dumb_terminal:
+        yield (_at("epoch_completed", lambda state: console.print(line(state))),)
+    else:
+        bars = Bars(console, total, epochs)
+        try:
+            yield (
+                _at("epoch_started", bars.begin),
+                _at("iteration_completed", bars.step, Filter(seconds=INTERVAL)),
+                *(_at(event, bars.end) for event in ENDINGS),
+            )
+        finally:
+            bars.close()
+
+
+def _at(event: str, function: Callable[[State], None], when: Filter = ALWAYS) -> Handler:
+    """A handler that shows and remembers nothing."""
+    return Handler(event=event, function=lambda state, memory: function(state), when=when)
 
 
 class Bars:
@@ -90,8 +101,11 @@ class Bars:
         self._progress.refresh()
 
     def end(self, state: State) -> None:
-        """Finish the last bar and leave the terminal as it was."""
+        """Finish the last bar."""
         self._finish(state)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
         self._progress.stop()
 
     def _finish(self, state: State) -> None:

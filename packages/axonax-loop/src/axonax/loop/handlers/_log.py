@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,24 +23,31 @@ class Log:
     when: Filter
     to: Callable[[str], Any]
 
-    def handlers(self, job: Job, run: Run) -> Sequence[Handler]:
+    @property
+    def name(self) -> str:
+        """``"log"``."""
+        return "log"
+
+    def memory(self) -> int:
+        """The iteration last written; none yet."""
+        return -1
+
+    def open(self, job: Job, run: Run) -> contextlib.AbstractContextManager[Sequence[Handler]]:
         """The handlers of one run."""
         write = self.message or line
-        last = -1
 
-        def step(state: State) -> None:
-            nonlocal last
-            last = state.iteration
+        def step(state: State, written: int) -> int:
             self.to(write(state))
+            return state.iteration
 
-        def end(state: State) -> None:
-            if last != state.iteration:
-                self.to(write(state))
+        def end(state: State, written: int) -> int:
+            return written if written == state.iteration else step(state, written)
 
-        return (
+        handlers = (
             Handler(event="iteration_completed", function=step, when=self.when),
             Handler(event="epoch_completed", function=end),
         )
+        return contextlib.nullcontext(handlers)
 
     def __str__(self) -> str:
         text = f", {callable_name(self.message)}" if self.message else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,13 +18,21 @@ class Progress:
 
     console: Any = None
 
-    def handlers(self, job: Job, run: Run) -> Sequence[Handler]:
+    @property
+    def name(self) -> str:
+        """``"progress"``."""
+        return "progress"
+
+    def memory(self) -> None:
+        """Nothing."""
+
+    def open(self, job: Job, run: Run) -> contextlib.AbstractContextManager[Sequence[Handler]]:
         """The handlers of one run, with a display of their own."""
         # rich is a third of the time that `import jax` takes: loaded when a bar is shown.
         from axonax.loop.handlers import _bar  # noqa: PLC0415
 
         total = run.steps_per_epoch or length(run.data)
-        return _bar.handlers(self.console, total=total, epochs=run.epochs)
+        return _bar.opened(self.console, total=total, epochs=run.epochs)
 
     def __str__(self) -> str:
         return "progress"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,16 +23,26 @@ class Validate:
     event: str
     when: Filter
 
-    def handlers(self, job: Job, run: Run) -> Sequence[Handler]:
+    @property
+    def name(self) -> str:
+        """The prefix."""
+        return self.prefix
+
+    def memory(self) -> None:
+        """Nothing."""
+
+    def open(self, job: Job, run: Run) -> contextlib.AbstractContextManager[Sequence[Handler]]:
         """The handler of one run, which compiles its step once."""
         evaluator = job.evaluator()
 
-        def validate(state: State) -> State:
+        def validate(state: State, memory: None) -> tuple[None, State]:
             once = Run(data=self.data, state=state.step_state, key=run.key, epochs=1, steps_per_epoch=None)
             values = Engine(evaluator, once, donate=True).result().metrics
-            return state.with_metrics(**{f"{self.prefix}_{name}": value for name, value in values.items()})
+            return None, state.with_metrics(
+                **{f"{self.prefix}_{name}": value for name, value in values.items()}
+            )
 
-        return (Handler(event=self.event, function=validate, when=self.when),)
+        return contextlib.nullcontext((Handler(event=self.event, function=validate, when=self.when),))
 
     def __str__(self) -> str:
         when = str(self.when)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,12 @@ class Program:
     compute: Callable[[tuple[PyTree, ...]], dict[str, Any]]
     outputs: Callable[..., Any] | None
     measures: tuple[Measure | LossMeasure, ...]
+
+    def run(self, carry: Carry, rows: Iterable[Any], constant: PyTree) -> Iterator[Carry]:
+        """The carry after each step over ``rows``: batches, each with what else a step is told."""
+        for batch, *last in rows:
+            carry = self.step(carry, batch, constant, *last)
+            yield carry
 
     @property
     def names(self) -> tuple[str, ...]:
