@@ -88,8 +88,8 @@ def main() -> None:
         f"\nAfter {epochs} epochs an image that was not seen takes {found['validation_loss']:.2f} nats:"
         f" {found['validation_pixels']:.2f} for its pixels and {found['validation_code']:.2f} for its code of"
         f" {LATENT} numbers; pixel by pixel of the mean image it takes {without:.2f}.\n"
-        f"The decoded images are off by {errors[0]:.2f} (squared, an image), the mean image by {errors[2]:.2f};"
-        f" {LATENT} principal components, whose numbers cost nothing, by {errors[1]:.2f}."
+        f"The decoded images are off by {errors[0]:.2f} (squared, an image), the mean image by"
+        f" {errors[2]:.2f}; {LATENT} principal components, whose numbers cost nothing, by {errors[1]:.2f}."
     )
 
 
