@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Never, NoReturn
 
 from axonax.graph.data._names import check_name
 from axonax.graph.data._param import Param
@@ -124,6 +124,16 @@ class Layer:
         if self.computation.outputs is not None:
             return _parts(node, self.computation.outputs)
         return node if self.computation.then is None else self.computation.then(node)
+
+    def __or__(self, other: Never) -> NoReturn:
+        """A chain begins with a node.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(f'{self!r}: a chain begins with a node, as nn.input("x") | {self.op}(...) | ...')
+
+    __ror__ = __or__
 
     def _node(self, given: Any) -> Any:
         """A node as it is, a container of nodes as a node of its own."""

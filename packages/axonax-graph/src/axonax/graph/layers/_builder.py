@@ -53,9 +53,9 @@ def joining(function: Callable[P, Any]) -> Callable[P, Any]:
 def recorded(
     function: Callable[P, Layer], op: str, hint: str = "", *, model: bool = False
 ) -> Callable[P, Layer]:
-    """A `builder` whose layers are called ``op``; ``hint`` ends the error on arguments that do not bind.
+    """A `builder` whose layers are called ``op``.
 
-    ``model`` says that its first argument may be a node: a model within the layer.
+    ``hint`` ends the error on arguments that do not bind, with those by position in its braces; ``model`` says that its first argument may be a node: a model within the layer.
     """
     signature = inspect.signature(function)
     known = signature.parameters
@@ -102,12 +102,22 @@ def _bound(op: str, signature: inspect.Signature, args: Any, kwargs: Any, hint: 
     try:
         bound = signature.bind(*map(plain, args), **{key: plain(value) for key, value in kwargs.items()})
     except TypeError as error:
-        raise TypeError(f"{op}: {error}{hint}") from None
+        raise TypeError(f"{op}: {_counted(str(error), signature, len(args))}{hint.format(*args)}") from None
     bound.apply_defaults()
     many = inspect.Parameter.VAR_POSITIONAL
     return {
         key: value for key, value in bound.arguments.items() if signature.parameters[key].kind is not many
     }
+
+
+def _counted(text: str, signature: inspect.Signature, count: int) -> str:
+    """The text of an error on arguments, with those that are taken by position."""
+    if text != "too many positional arguments":
+        return text
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    known = [f'"{name}"' for name, each in signature.parameters.items() if each.kind is kind]
+    named = f" ({', '.join(known)})" if known else ""
+    return f"{text}: takes {len(known)}{named}, got {count}"
 
 
 def _layer(op: str, build: Callable[..., Layer], arguments: Mapping[str, Any], made: Any) -> Layer:
