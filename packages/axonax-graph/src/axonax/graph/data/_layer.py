@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, Never, NoReturn
+from typing import Any, Never, NoReturn, TypeVar, overload
 
 from axonax.graph.data._names import check_name
 from axonax.graph.data._param import Param
@@ -15,6 +15,7 @@ from axonax.graph.data._values import hashable
 from axonax.graph.data._where import caller
 from axonax.tensor.precision import Policy
 
+A = TypeVar("A", bound="Applied")
 Check = Callable[..., str | None]
 MANY = 1 << 30
 """As the most inputs of a layer: any number."""
@@ -110,6 +111,10 @@ class Layer:
         if self.name is not None:
             check_name(self.op, self.name)
 
+    @overload
+    def __call__(self, *nodes: A, **named: Any) -> A: ...
+    @overload
+    def __call__(self, *nodes: Any, **named: Any) -> Any: ...
     def __call__(self, *nodes: Any, **named: Any) -> Any:
         """The node that applies this layer, then its activation; a tuple where the result has parts.
 
