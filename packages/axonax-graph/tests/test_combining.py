@@ -276,6 +276,18 @@ class TestInitial:
         new = built.init(key(), initial={"dense_1": {"bias": np.ones(2)}})
         np.testing.assert_array_equal(new.params["dense_1"]["bias"], np.ones(2))
 
+    def test_what_is_no_array_of_the_kind_of_its_leaf_is_listed(self):
+        init = nn.build(x() | nn.dense(2)).init
+        wrong = {"dense_0": {"kernel": [[1.0, 2.0]] * 3, "bias": np.ones(2, complex)}}
+        message = (
+            r'bias": dense .* needs float32, got complex.*\n.*kernel": dense .* needs an array, got list'
+        )
+        with pytest.raises(ValueError, match=message):
+            init(key(), initial=wrong)
+        for dtype in ("float64", "float16", "int8", "bool"):
+            given = {"dense_0": {"bias": np.ones(2, dtype)}}
+            assert init(key(), initial=given).params["dense_0"]["bias"].dtype == "float32"
+
     def test_what_does_not_fit_is_listed_together(self):
         init = nn.build(x() | nn.dense(2) | nn.dense(2)).init
         wrong = {"dense_0": {"kernel": np.ones((2, 2))}, "dense_2": {"bias": np.ones(2)}}

@@ -287,6 +287,15 @@ def y(*shape):
             lambda: nn.container({"a": x(None, 4)}) | nn.stack_columns(ignore=("b",)),
             "no column 'b' to ignore: known are \"a\"",
         ),
+        (lambda: x(None, 128)[None] | nn.reshape((4, 4, 8)), r"with the elements of \(4, 4, 8\), got"),
+        (
+            lambda: x(None, 128) | nn.reshape((4, 4, 8)),
+            r"elements of \(4, 4, 8\) \(the batch is an axis too: \('batch', 4, 4, 8\)\), got \(None, 128\)",
+        ),
+        (
+            lambda: nn.cond(x(), *[y(None, 4)] * 2),
+            r"predicate must be a scalar bool and no float32 \(an input is one as nn.input\(name, ",
+        ),
         (lambda: nn.maximum(x(None, 4), y(None, 3)), r"needs inputs whose shapes broadcast, got \(None, 4\)"),
         (
             lambda: nn.average(x(None, 4), y(None, 4, 3)),
@@ -325,7 +334,17 @@ def test_inputs_that_do_not_fit_are_found_at_build(make, message):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: nn.linear(128), r"linear: too many .*; for a layer of so many units write dense\(...\)"),
+        (
+            lambda: nn.linear(128),
+            r"linear: too many .*: takes 0, got 1; for a layer of units write dense\(128\)$",
+        ),
+        (lambda: nn.dense(3, "relu"), r'dense: too many positional arguments: takes 1 \("units"\), got 2$'),
+        (
+            lambda: nn.dense(3) | nn.relu(),
+            r"<dense layer, test_.*>: a chain begins with a node, as nn.input\(\"x\"\) \| dense\(...\)",
+        ),
+        (lambda: np.ones((2, 3)) | nn.dense(3), "<dense layer, .*>: a chain begins with a node"),
+        (lambda: 2 | nn.relu(), "<relu layer, .*>: a chain begins with a node"),
         (
             lambda: nn.conv_transpose(8, stride=2),
             'conv_transpose: unknown option "stride": did you mean "strides"',

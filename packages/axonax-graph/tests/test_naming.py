@@ -62,8 +62,34 @@ def test_two_layers_of_one_name_are_refused_with_both_places():
 
 
 def test_two_inputs_of_one_name_are_refused():
-    with pytest.raises(ValueError, match=r'two layers are named "image": input \(test_naming'):
+    with pytest.raises(
+        ValueError, match=r'named "image": input \(test_naming.*; to share one, use that node twice'
+    ):
         nn.build(image() + image())
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "message"),
+    [
+        (
+            nn.dense(4, name="a"),
+            nn.dense(4, name="a/kernel"),
+            r'"a/kernel" is a leaf of dense "a" \(.*:\d+\), and would hold one of dense "a/kernel" \(.*\)',
+        ),
+        (
+            nn.bidirectional(nn.lstm(2), name="b"),
+            nn.lstm(4, name="b/forward"),
+            'b/forward/kernel" is a leaf of .*, and would hold one of',
+        ),
+    ],
+)
+def test_two_layers_do_not_share_a_leaf_in_silence(one, other, message):
+    x = nn.input("x", (None, 5, 4))
+    with pytest.raises(ValueError, match=message):
+        nn.build(x | one | other)
+    if "kernel" in message[:8]:
+        with pytest.raises(ValueError, match='"a/kernel" is a leaf of dense "a"'):
+            nn.build(x | other | one)
 
 
 @pytest.mark.parametrize("name", ["", "a//b", "/a", "a*", "a@1", 3])

@@ -111,3 +111,24 @@ def test_a_node_is_buildable_and_builds_once():
 def test_misuse_is_a_type_error(make, message):
     with pytest.raises(TypeError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ((slice(None), 4), r"has no index 4 on axis 1, of size 4, got \(None, 4\)"),
+        ((..., -5), "has no index -5 on axis 1, of size 4, got"),
+        ((slice(None), None, 0, 1), r"needs an input of 3 axes or more, got \(None, 4\)"),
+    ],
+)
+def test_an_index_out_of_range_is_found_at_build(index, message):
+    with pytest.raises(ValueError, match=rf'^getitem "getitem_0" \(test_nodes.py:\d+\): {message}'):
+        nn.build(nn.input("x", (None, 4))[index])
+
+
+def test_an_index_on_an_open_axis_is_looked_at_when_it_has_a_size():
+    built = nn.build(nn.input("x", (None, 4))[7])
+    state = built.init(jax.random.key(0))
+    assert built.apply(state, np.ones((8, 4), "float32"))[0].shape == (4,)
+    with pytest.raises(ValueError, match=r"has no index 7 on axis 0, of size 7, got \(7, 4\)"):
+        built.apply(state, np.ones((7, 4), "float32"))

@@ -122,6 +122,14 @@ def test_what_is_no_state_is_refused(tmp_path):
         nn.save(model(), tmp_path / "model", {})
 
 
+def test_the_order_of_arguments_is_told(tmp_path):
+    model = nn.input("x", (None, 3)) | nn.dense(2)
+    with pytest.raises(
+        TypeError, match="^save: takes a model, a path and a state, in this order, got str first"
+    ):
+        nn.save("model.safetensors", model)
+
+
 def test_a_file_without_a_model_is_refused(tmp_path):
     files.save(tmp_path / "weights", {"kernel": jnp.ones(2)})
     with pytest.raises(nn.ModelFileError, match="weights: holds tensors without a model"):

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Never, NoReturn, TypeVar, overload
 
 from axonax.graph.data._names import check_name
 from axonax.graph.data._param import Param
@@ -15,6 +15,7 @@ from axonax.graph.data._values import hashable
 from axonax.graph.data._where import caller
 from axonax.tensor.precision import Policy
 
+A = TypeVar("A", bound="Applied")
 Check = Callable[..., str | None]
 MANY = 1 << 30
 """As the most inputs of a layer: any number."""
@@ -110,6 +111,10 @@ class Layer:
         if self.name is not None:
             check_name(self.op, self.name)
 
+    @overload
+    def __call__(self, *nodes: A, **named: Any) -> A: ...
+    @overload
+    def __call__(self, *nodes: Any, **named: Any) -> Any: ...
     def __call__(self, *nodes: Any, **named: Any) -> Any:
         """The node that applies this layer, then its activation; a tuple where the result has parts.
 
@@ -124,6 +129,16 @@ class Layer:
         if self.computation.outputs is not None:
             return _parts(node, self.computation.outputs)
         return node if self.computation.then is None else self.computation.then(node)
+
+    def __or__(self, other: Never) -> NoReturn:
+        """A chain begins with a node.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(f'{self!r}: a chain begins with a node, as nn.input("x") | {self.op}(...) | ...')
+
+    __ror__ = __or__
 
     def _node(self, given: Any) -> Any:
         """A node as it is, a container of nodes as a node of its own."""

@@ -82,7 +82,7 @@ def _parsed(text: Any, limits: Limits) -> Any:
     except RecursionError:
         raise ModelFileError(f"values may nest {limits.depth} deep") from None
     except ValueError as error:
-        raise ModelFileError(f"is no JSON: {error}") from None
+        raise ModelFileError(f"the text is no JSON: {error}") from None
 
 
 class _Reader:

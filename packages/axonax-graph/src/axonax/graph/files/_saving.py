@@ -44,6 +44,10 @@ def save(model: Node, path: str | os.PathLike[str], state: ModelState | None = N
     >>> nn.predict(model, state, jax.numpy.ones((1, 3))).shape
     (1, 2)
     """
+    if not isinstance(model, Node):
+        raise TypeError(
+            f"save: takes a model, a path and a state, in this order, got {type(model).__name__} first"
+        )
     text = dumps(model)
     if len(text) > _HEADER:
         raise ValueError(

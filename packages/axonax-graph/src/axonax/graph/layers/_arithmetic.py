@@ -10,6 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from axonax.graph.data._layer import MANY, Layer, computes
+from axonax.graph.data._values import PROBES
 from axonax.graph.layers._builder import builder, joining
 from axonax.graph.layers._checks import is_array
 
@@ -120,10 +121,13 @@ def getitem(index: Any, *, name: str | None = None) -> Layer:
         index: numbers, slices, ``...``, ``None``, arrays, or a tuple of these; a key or place of a container.
         name: the path of the layer; ``None`` numbers it.
 
+    Raises:
+        ValueError: (by `build`) a number outside of its axis, which JAX would move to the nearest end.
+
     >>> from axonax import graph as nn
     >>> last = nn.input("x", (None, 7, 3)) | nn.getitem((slice(None), -1))
     """
-    return computes(_item, options={"index": index})
+    return computes(_item, options={"index": index}, check=functools.partial(_in_range, index=index))
 
 
 def _folded(function: Callable[[Any, Any], Any]) -> Layer:
@@ -136,6 +140,27 @@ def _fold(*values: Any, function: Callable[[Any, Any], Any]) -> Any:
 
 def _item(x: Any, *, index: Any) -> Any:
     return x[index]
+
+
+def _in_range(x: Any, *, index: Any) -> str | None:
+    """What is wrong with the numbers of an index; those on an axis of open size are not looked at."""
+    parts = [part for part in (index if isinstance(index, tuple) else (index,)) if part is not None]
+    known = all(part is ... or _is_number(part) or isinstance(part, slice) for part in parts)
+    if not hasattr(x, "shape") or not known or parts.count(...) > 1:
+        return None
+    rest = len(x.shape) - (len(parts) - parts.count(...))
+    if rest < 0:
+        return f"needs an input of {len(parts) - parts.count(...)} axes or more"
+    place = parts.index(...) if ... in parts else len(parts)
+    parts[place : place + 1] = [slice(None)] * rest
+    for axis, (part, size) in enumerate(zip(parts, x.shape, strict=True)):
+        if _is_number(part) and size not in PROBES and not -size <= part < size:
+            return f"has no index {part} on axis {axis}, of size {size}"
+    return None
+
+
+def _is_number(part: Any) -> bool:
+    return isinstance(part, int) and not isinstance(part, bool)
 
 
 def _broadcasts(*inputs: Any) -> str | None:

@@ -6,16 +6,17 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 from axonax.graph.data._layer import Applied, Layer
 from axonax.graph.data._values import plain
 from axonax.tensor import names
 
 P = ParamSpec("P")
+L = TypeVar("L")
 
 
-def builder(function: Callable[P, Layer]) -> Callable[P, Layer]:
+def builder(function: Callable[P, L]) -> Callable[P, L]:
     """Make a function that returns a layer a builder: the call, with all its arguments, is the layer's data.
 
     Layers of a builder whose arguments are plain (numbers, text, tuples, dicts) can be written to files, read
@@ -50,12 +51,11 @@ def joining(function: Callable[P, Any]) -> Callable[P, Any]:
     return builder(function)
 
 
-def recorded(
-    function: Callable[P, Layer], op: str, hint: str = "", *, model: bool = False
-) -> Callable[P, Layer]:
-    """A `builder` whose layers are called ``op``; ``hint`` ends the error on arguments that do not bind.
+def recorded(function: Callable[P, L], op: str, hint: str = "", *, model: bool = False) -> Callable[P, L]:
+    """A `builder` whose layers are called ``op``.
 
-    ``model`` says that its first argument may be a node: a model within the layer.
+    ``hint`` ends the error on arguments that do not bind, with those by position in its braces; ``model``
+    says that the first argument may be a node: a model within the layer.
     """
     signature = inspect.signature(function)
     known = signature.parameters
@@ -102,12 +102,22 @@ def _bound(op: str, signature: inspect.Signature, args: Any, kwargs: Any, hint: 
     try:
         bound = signature.bind(*map(plain, args), **{key: plain(value) for key, value in kwargs.items()})
     except TypeError as error:
-        raise TypeError(f"{op}: {error}{hint}") from None
+        raise TypeError(f"{op}: {_counted(str(error), signature, len(args))}{hint.format(*args)}") from None
     bound.apply_defaults()
     many = inspect.Parameter.VAR_POSITIONAL
     return {
         key: value for key, value in bound.arguments.items() if signature.parameters[key].kind is not many
     }
+
+
+def _counted(text: str, signature: inspect.Signature, count: int) -> str:
+    """The text of an error on arguments, with those that are taken by position."""
+    if text != "too many positional arguments":
+        return text
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    known = [f'"{name}"' for name, each in signature.parameters.items() if each.kind is kind]
+    named = f" ({', '.join(known)})" if known else ""
+    return f"{text}: takes {len(known)}{named}, got {count}"
 
 
 def _layer(op: str, build: Callable[..., Layer], arguments: Mapping[str, Any], made: Any) -> Layer:

@@ -39,7 +39,7 @@ def conv_lstm(
     recurrent_initializer: str | Initializer = "glorot_uniform",
     bias_initializer: str | Initializer = "zeros",
     name: str | None = None,
-) -> Layer:
+) -> Any:
     """A convolutional LSTM: `axonax.tensor.layers.conv_lstm` with parameters of its own; else as `lstm`.
 
     Args:
@@ -121,7 +121,7 @@ def rnn_over(
     mode: str = "scan",
     remat: bool = False,
     name: str | None = None,
-) -> Layer:
+) -> Any:
     """Any cell over a sequence: `axonax.tensor.layers.unroll` with parameters of its own.
 
     Applied, it takes ``mask=`` and ``initial_state=`` as `lstm` does.
@@ -202,7 +202,7 @@ def _over(
 @builder
 def bidirectional(
     layer: Layer, *, merge: str | None = "concatenate", backward: Layer | None = None, name: str | None = None
-) -> Layer:
+) -> Any:
     """A recurrent layer in both directions of time.
 
     Applied, it takes ``mask=``, and ``initial_state=`` as a pair of states.

@@ -112,7 +112,14 @@ def cond(*nodes: Any, name: str | None = None) -> Any:
     >>> large = x | nn.layer(lambda x: x.sum() > 10)
     >>> model = nn.cond(large, x | nn.dense(2), x | nn.dense(2))
     """
-    return computes(_chosen, arity=3)
+    return computes(_chosen, arity=3, check=_check_predicate)
+
+
+def _check_predicate(predicate: Any, on_true: Any, on_false: Any) -> str | None:
+    if not predicate.shape and predicate.dtype == bool:
+        return None
+    hint = 'an input is one as nn.input(name, (), dtype="bool")'
+    return f"predicate must be a scalar bool and no {predicate.dtype} ({hint})"
 
 
 def _chosen(predicate: Any, on_true: Any, on_false: Any) -> Any:

@@ -37,7 +37,7 @@ def concatenate(*nodes: Any, axis: int = -1, name: str | None = None) -> Any:
 
 
 @builder
-def split(parts: int | Sequence[int], *, axis: int = -1, name: str | None = None) -> Layer:
+def split(parts: int | Sequence[int], *, axis: int = -1, name: str | None = None) -> Any:
     """A layer that cuts along an axis: a tuple of nodes.
 
     Args:

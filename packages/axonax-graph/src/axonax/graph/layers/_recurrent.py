@@ -30,7 +30,7 @@ def lstm(
     recurrent_initializer: str | Initializer = "orthogonal",
     bias_initializer: str | Initializer = "zeros",
     name: str | None = None,
-) -> Layer:
+) -> Any:
     """Long short-term memory: `axonax.tensor.layers.lstm` with parameters of its own.
 
     Applied, it takes ``mask=``, a bool ``(batch, time)`` of the steps that count, and ``initial_state=``,
@@ -90,7 +90,7 @@ def gru(
     recurrent_initializer: str | Initializer = "orthogonal",
     bias_initializer: str | Initializer = "zeros",
     name: str | None = None,
-) -> Layer:
+) -> Any:
     """Gated recurrent units: `axonax.tensor.layers.gru` with parameters of its own; else as `lstm`.
 
     Its state is ``h`` alone, ``(batch, units)``. ``reset_after`` resets the recurrent product rather than the
@@ -128,7 +128,7 @@ def rnn(
     recurrent_initializer: str | Initializer = "orthogonal",
     bias_initializer: str | Initializer = "zeros",
     name: str | None = None,
-) -> Layer:
+) -> Any:
     """A plain recurrent layer: `axonax.tensor.layers.rnn` with parameters of its own; else as `gru`.
 
     >>> from axonax import graph as nn

@@ -129,7 +129,11 @@ def _check_size(x: Any, *, shape: Sequence[Any]) -> str | None:
     count = math.prod(x.shape)
     rest = math.prod(x.shape[0] if size == "batch" else size for size in shape if size != -1)
     fits = rest and count % rest == 0 if -1 in shape else rest == count
-    return None if fits else f"needs an input with the elements of {shape}"
+    if fits:
+        return None
+    whole = "batch" in shape or -1 in shape or rest * x.shape[0] != count if x.ndim else True
+    hint = "" if whole else f" (the batch is an axis too: {('batch', *shape)})"
+    return f"needs an input with the elements of {shape}{hint}"
 
 
 def _check_order(x: Any, *, axes: Sequence[int] | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -16,6 +16,8 @@ from axonax.graph.program import _functions, _infer, _plan
 from axonax.graph.show import _table
 from axonax.tensor.contracts import Model
 
+T = TypeVar("T")
+
 
 class Node(Applied):
     """A layer applied to nodes. Any node is a model: all that leads to it, with its value as the output.
@@ -24,7 +26,7 @@ class Node(Applied):
     index takes part of the value; ``print(node)`` is the table of the model.
     """
 
-    def __or__(self, other: Callable[[Any], Any]) -> Any:
+    def __or__(self, other: Callable[[Node], T]) -> T:
         if not callable(other):
             kind = type(other).__name__
             raise TypeError(f"{self!r}: after | goes a layer or a function of a node, got {kind}")

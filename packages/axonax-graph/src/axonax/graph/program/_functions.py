@@ -84,7 +84,8 @@ def predict(model: Buildable | Model, state: ModelState, *inputs: Any) -> Any:
     Array([[3., 3.]], dtype=float32)
     """
     if not isinstance(model, Model | Buildable):
-        raise TypeError(f"predict: needs a node or what build made of one, got {model!r}")
+        shown = type(model).__name__ if isinstance(model, ModelState) else repr(model)
+        raise TypeError(f"predict: needs a node or what build made of one, got {shown}")
     pair = model if isinstance(model, Model) else model.build()
     prediction, _ = pair.apply(state, *inputs)
     return prediction

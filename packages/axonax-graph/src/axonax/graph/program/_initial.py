@@ -14,6 +14,8 @@ from axonax.graph.program._keys import fold_path, fold_words, words
 from axonax.tensor import initializers, names, trees
 from axonax.tensor.contracts import ModelState
 
+_KINDS = (jnp.integer, jnp.floating, jnp.complexfloating)
+
 
 def initial_state(facts: Facts, key: Any, given: Any) -> ModelState:
     """All leaves by their first values; those of ``given`` as they are, frozen ones frozen.
@@ -36,7 +38,10 @@ def _fitting(facts: Facts, given: Any) -> dict[str, Any]:
     if isinstance(given, ModelState):
         leaves = trees.flatten(given.variables) | trees.flatten(given.buffers)
     elif isinstance(given, Mapping):
-        leaves = trees.flatten(given)
+        found = jax.tree_util.tree_leaves_with_path(
+            given, is_leaf=lambda each: isinstance(each, list | tuple)
+        )
+        leaves = {trees.path(keys): value for keys, value in found}
     else:
         raise TypeError(f"init: initial must be a ModelState or nested dicts, got {type(given).__name__}")
     problems = []
@@ -44,12 +49,24 @@ def _fitting(facts: Facts, given: Any) -> dict[str, Any]:
         leaf = facts.leaves.get(path)
         if leaf is None:
             problems.append(f'"{path}": {names.suggestion(path, facts.leaves)}')
-        elif leaf.shape is not None and not _fits(leaf.shape, jnp.shape(value)):
-            problems.append(f'"{path}": {leaf.step} needs {leaf.shape}, got {jnp.shape(value)}')
+        elif complaint := _misfit(leaf, value):
+            problems.append(f'"{path}": {leaf.step} needs {complaint}')
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems)
         raise ValueError(f"init: {len(problems)} of {len(leaves)} initial leaves do not fit:{lines}")
     return {path: jnp.asarray(value, facts.leaves[path].dtype) for path, value in leaves.items()}
+
+
+def _misfit(leaf: Leaf, value: Any) -> str | None:
+    """What a leaf needs and what came, where that does not fit."""
+    if not isinstance(value, bool | int | float | complex) and not hasattr(value, "dtype"):
+        return f"an array, got {type(value).__name__}"
+    if leaf.shape is not None and not _fits(leaf.shape, jnp.shape(value)):
+        return f"{leaf.shape}, got {jnp.shape(value)}"
+    dtype = jnp.result_type(value)
+    lossless = jnp.promote_types(dtype, leaf.dtype)
+    same = any(jnp.issubdtype(dtype, kind) and jnp.issubdtype(leaf.dtype, kind) for kind in _KINDS)
+    return None if same or lossless == jnp.dtype(leaf.dtype) else f"{leaf.dtype}, got {dtype}"
 
 
 def _fits(shape: tuple[int | None, ...], got: tuple[int, ...]) -> bool:

@@ -69,7 +69,7 @@ def plan(node: Applied, within: Applied | None = None) -> Plan:
     """The steps of a model; ``within`` a whole, they keep the names that they have there.
 
     Raises:
-        ValueError: two layers have one name, or the node is not part of the whole.
+        ValueError: two layers have one name, or leaves of one path, or the node is not part of the whole.
     """
     nodes = order(node)
     whole = nodes if within is None else order(within)
@@ -99,6 +99,7 @@ def plan(node: Applied, within: Applied | None = None) -> Plan:
         )
         for place, each in enumerate(nodes)
     )
+    _check_leaves(steps)
     known = frozenset(named[each.layer] for each in whole if each.layer.op == "input")
     return Plan(steps=steps, known_inputs=known)
 
@@ -145,6 +146,26 @@ def _check_within(layers: Mapping[Layer, Any]) -> None:
                 raise ValueError(f"{layer.op} ({layer.where}): {inner!r} {problem}: make another one")
 
 
+def _check_leaves(steps: tuple[Step, ...]) -> None:
+    """Refuse two layers that keep a leaf under one path, or one of them a leaf below that of the other."""
+    owners = {
+        step.leaf(name): step
+        for step in steps
+        for name in (*step.layer.computation.params, *step.layer.computation.buffers)
+        if not step.use and name not in step.ties
+    }
+    for step in steps:
+        for name in () if step.use else (*step.layer.computation.params, *step.layer.computation.buffers):
+            parts = step.leaf(name).split("/")
+            above = ("/".join(parts[:count]) for count in range(2, len(parts) + 1))
+            for path in above if name not in step.ties else ():
+                if owners.get(path, step).layer is not step.layer:
+                    other = owners[path]
+                    raise ValueError(
+                        f'"{path}" is a leaf of {other}, and would hold one of {step}: rename one'
+                    )
+
+
 def _ties(layer: Layer, named: Mapping[Layer, str]) -> dict[str, Tie]:
     ties = {}
     for name, param in layer.computation.params.items():
@@ -171,7 +192,8 @@ def _take(taken: dict[str, Layer | Scope], path: str, each: Layer | Scope) -> st
     other = taken.setdefault(path, each)
     if other is not each:
         places = f"{other.op} ({other.where}) and {each.op} ({each.where})"
-        raise ValueError(f'two layers are named "{path}": {places}; to share one, call it twice')
+        hint = "use that node twice" if each.op == "input" else "call it twice"
+        raise ValueError(f'two layers are named "{path}": {places}; to share one, {hint}')
     return path
 
 
