@@ -47,6 +47,7 @@ NOT_OPS = {
     "initializers.available": "the names that by_name knows",
     "initializers.gain": "a look-up in a table of numbers",
     "initializers.by_name": "a look-up in the table of names",
+    "initializers.record": "the call that made an initializer, tested in the package",
     "layers.remat": "a wrapper of functions, tested with repeat",
     "layers.rotary_frequencies": "numbers of the host, tested in the package",
     "losses.label_smoothing": "a wrapper of losses, tested in the package",
