@@ -66,7 +66,7 @@ def pairs(
 
 
 def main() -> None:
-    """Train on some digits, measure on others."""
+    """Train on most of the images, measure on the others."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
