@@ -1,5 +1,7 @@
 """Initializers: distributions, fans, dtypes."""
 
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -238,3 +240,19 @@ def test_the_gain_of_a_steep_leaky_relu():
 )
 def test_an_initializer_knows_the_call_that_made_it(made, record):
     assert initializers.record(made) == record
+
+
+MADE = [
+    *(initializers.by_name(name) for name in initializers.available()),
+    initializers.full(0.5),
+    initializers.gates(parts=("zeros", initializers.normal(stddev=0.1))),
+]
+
+
+@pytest.mark.parametrize("made", MADE, ids=lambda made: initializers.record(made)[0])
+def test_a_pickled_initializer_is_the_same_call(made):
+    back = pickle.loads(pickle.dumps(made))
+    shape = (3, 2, 2) if initializers.record(made)[0] in ("dirac", "delta_orthogonal") else (2, 2)
+    assert str(jax.make_jaxpr(lambda key: back(key, shape))(KEY)) == str(
+        jax.make_jaxpr(lambda key: made(key, shape))(KEY)
+    )

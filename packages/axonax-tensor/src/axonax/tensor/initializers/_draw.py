@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, ParamSpec
 
 import jax
@@ -15,8 +16,27 @@ Initializer = Callable[..., jax.Array]
 P = ParamSpec("P")
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Made:
+    """An initializer that knows its call: ``record`` is the name of the factory and all options.
+
+    It is pickled as that call, since the functions that draw are local to their factories.
+    """
+
+    draw: Initializer
+    factory: Callable[..., Initializer]
+    record: tuple[str, dict[str, Any]]
+
+    def __call__(self, key: Any, shape: Shape, dtype: Any = jnp.float32) -> jax.Array:
+        """The first values of an array."""
+        return self.draw(key, shape, dtype)
+
+    def __reduce__(self) -> Any:
+        return functools.partial(self.factory, **self.record[1]), ()
+
+
 def factory(make: Callable[P, Initializer]) -> Callable[P, Initializer]:
-    """Hand out initializers that know their call: ``record`` is the name of the factory and all options."""
+    """Hand out initializers that know their call."""
     parameters = inspect.signature(make).parameters
     defaults = {name: each.default for name, each in parameters.items() if each.default is not each.empty}
 
@@ -24,8 +44,7 @@ def factory(make: Callable[P, Initializer]) -> Callable[P, Initializer]:
     def call(*args: P.args, **kwargs: P.kwargs) -> Initializer:
         initializer = make(*args, **kwargs)
         options = {**defaults, **dict(zip(parameters, args, strict=False)), **kwargs}
-        initializer.record = (make.__name__, options)  # type: ignore[attr-defined]
-        return initializer
+        return Made(draw=initializer, factory=call, record=(make.__name__, options))
 
     return call
 
