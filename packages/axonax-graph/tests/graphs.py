@@ -66,6 +66,23 @@ def inputs_of(model: nn.Node, arrays: dict[str, np.ndarray]) -> list[np.ndarray]
     return [arrays[plan.steps[place].path] for place in plan.inputs]
 
 
+def nodes_of(model: nn.Node) -> Nodes:
+    """All nodes of a model, parents first."""
+    return nn.fold_nodes(model, [], lambda nodes, name, node: [*nodes, node])
+
+
+def bits(tree: Any) -> Any:
+    """The structure of a tree, with the order of the keys of dicts, and its leaves to the bit."""
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+    return _keys(tree), [(str(each.dtype), each.shape, each.tobytes()) for each in leaves]
+
+
+def _keys(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return [(key, _keys(value)) for key, value in tree.items()]
+    return list(map(_keys, tree)) if isinstance(tree, tuple | list) else type(tree).__name__
+
+
 def _layer(draw: Draw, nodes: Nodes, layers: list[nn.Layer]) -> nn.Node:
     layers.append(draw(st.sampled_from(_LAYERS))())
     return _any(draw, nodes) | layers[-1]
