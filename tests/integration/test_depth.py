@@ -25,7 +25,16 @@ def in_a_row():
     return x | nn.dense(6)
 
 
-@pytest.mark.parametrize("optimizer", [optim.lamb(0.05), optim.muon(0.05)], ids=["lamb", "muon"])
+BY_LAYER = {
+    "lamb": optim.lamb(0.05),
+    "lars": optim.lars(0.5, trust_coefficient=0.1),
+    "muon": optim.muon(0.05),
+    "adafactor": optim.adafactor(0.05, min_dim_size_to_factor=4),
+    "adaptive_clip": optim.compose(optim.adaptive_clip(0.05), optim.sgd(1.0)),
+}
+
+
+@pytest.mark.parametrize("optimizer", BY_LAYER.values(), ids=BY_LAYER.keys())
 def test_depth_changes_no_training(optimizer):
     blocks, mark = [f"block_{place}" for place in range(DEPTH)], f"repeat_0[{DEPTH}]"
     stacked = nn.input("x", (None, 6)) | nn.repeat(block, DEPTH) | nn.dense(6)
