@@ -39,6 +39,8 @@ from axonax import loop, optim, tensor
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.normal(size=(20, 6, 6, 1)).astype(np.float32)
 LABELS = np.arange(20) % 3
+STEPS = RANDOM.normal(size=(2, 3, 4)).astype(np.float32)
+SEEN: list[Any] = []
 
 
 def network() -> Any:
@@ -70,6 +72,39 @@ def building() -> None:
         again = tensor.files.load(f"{folder}/weights.safetensors", state)
     one, two = (nn.predict(model, each, IMAGES) for each in (state, again))
     np.testing.assert_array_equal(one, two)
+
+
+def sequences() -> Any:
+    """A recurrent layer in parts, attention that keeps the past, a hook, and a container of outputs."""
+    steps, (hidden, _) = nn.input("steps", (None, 3, 4)) | nn.lstm(4, return_state=True)
+    attended = nn.hook(
+        steps | nn.multi_head_attention(2, causal=True, cache=6), SEEN.append, on=("forward", "backward")
+    )
+    return nn.container({"scores": attended | nn.dense(3), "hidden": hidden})
+
+
+def declaring() -> None:
+    """A model with a cache and a hook is quantized, run again with what it keeps, and differentiated."""
+    model = sequences()
+    model, state = nn.quantize(model, quick(nn.build(model).init)(jax.random.key(0), STEPS))
+    assert "quantized_dense" in str(model)
+
+    @quick
+    def run(state: Any, steps: Any) -> Any:
+        def loss(params: Any) -> Any:
+            prediction, buffers = nn.build(model).apply(state.replace(params=params), steps)
+            return sum(jnp.sum(leaf**2) for leaf in prediction.values()), (prediction, buffers)
+
+        return jax.value_and_grad(loss, has_aux=True)(state.params)
+
+    SEEN.clear()
+    (_, (first, buffers)), gradient = run(state, STEPS)
+    (_, (second, _)), _ = run(state.replace(buffers=buffers), STEPS)
+    jax.effects_barrier()
+    assert len(SEEN) == 4
+    assert np.isfinite(jax.tree.leaves(jax.tree.map(np.sum, gradient))).all()
+    np.testing.assert_array_equal(first["hidden"], second["hidden"])
+    assert not np.array_equal(first["scores"], second["scores"])  # the second attends to the first
 
 
 def training() -> None:
@@ -200,7 +235,7 @@ def differentiate(*rows: OpRow) -> None:
 
 PROGRAMS: dict[str, Callable[[], None]] = {
     each.__name__: each
-    for each in (building, training, guarded, optimizers, minimizing, metrics, activations, losses)
+    for each in (building, declaring, training, guarded, optimizers, minimizing, metrics, activations, losses)
 }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 PROGRAMS = Path(__file__).with_name("programs.py")
-MODEL = ("building", "training")
+MODEL = ("building", "declaring", "training")
 REFUSING = (
     "jax_debug_nans=true",
     "jax_numpy_rank_promotion=raise",
@@ -23,7 +23,14 @@ BY_DAY = {
     "refusing, -X dev": (("-X", "dev"), *REFUSING),
     "infinities, -O": (("-O",), "jax_debug_infs=true", *MODEL, "losses"),
     "leaks": ((), "jax_check_tracer_leaks=true", *MODEL),
-    "wide, guarded": ((), "jax_enable_x64=true", "jax_threefry_partitionable=false", "optimizers", "guarded"),
+    "wide, guarded": (
+        (),
+        "jax_enable_x64=true",
+        "jax_threefry_partitionable=false",
+        "declaring",
+        "optimizers",
+        "guarded",
+    ),
     "interpreted": ((), "jax_disable_jit=true", "building"),
 }
 ALONE = (
