@@ -114,7 +114,7 @@ def test_without_a_wish_nothing_is_read_ahead() -> None:
     at: list[int] = []
     for optimizer in (optax.chain(optax.adam(0.1)), note_taker()):
         read.clear()
-        base = trainer(optimizer).on("iteration_started", lambda state: at.append(len(read)))
+        base = trainer(optimizer).on("iteration_completed", lambda state: at.append(len(read)))
         base.run(batches)
     assert at == [1, 2, 3, 4, 2, 3, 4, 4]
 

@@ -111,8 +111,8 @@ def test_no_step_waits_for_the_device_but_for_a_due_handler(monkeypatch: pytest.
         assert state.metrics["loss"] >= 0
 
     base.on("iteration_completed", read, every=2).run(DATA, epochs=2)
-    # One read by each firing, and those of the end of an epoch and of the run.
-    assert at == [0, 1, 3, 4]
+    # One read by each firing: what is read at the last step of an epoch is not read again at its end.
+    assert at == [0, 1, 2, 3]
     assert len(reads) <= 7
 
 
@@ -120,9 +120,9 @@ def test_nothing_happens_in_python_between_due_handlers(monkeypatch: pytest.Monk
     made: list[int] = []
     original = _engine.Engine._state
 
-    def counted(self: Any) -> Any:
+    def counted(self: Any, *position: Any) -> Any:
         made.append(1)
-        return original(self)
+        return original(self, *position)
 
     monkeypatch.setattr(_engine.Engine, "_state", counted)
     counter = loop.loop(lambda count, batch: count + 1, init=lambda: 0)

@@ -185,7 +185,7 @@ def test_handler_must_be_callable() -> None:
 
 def test_control_checks_its_arguments() -> None:
     with pytest.raises(
-        TypeError, match="control: the first argument must be HALT_EPOCH or HALT_LOOP, got 'stop'"
+        TypeError, match="control: the first argument must be HALT_EPOCH, HALT_LOOP or SAVE, got 'stop'"
     ):
         loop.control("stop", None)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="control: the second argument must be a State, got NoneType"):

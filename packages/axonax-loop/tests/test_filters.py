@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import pytest
@@ -107,38 +108,52 @@ def test_predicate_is_asked_last_with_state_and_event() -> None:
     assert fired == [4, 8]
 
 
-def test_seconds_fire_when_the_time_has_passed_and_look_at_the_clock_seldom() -> None:
-    now, looks = [0.0], [0]
-
-    def clock() -> float:
-        looks[0] += 1
-        return now[0]
-
+def clocked(now: list[float], seconds: float, **options: Any) -> Schedule:
     handler = loop.Handler(
-        event="iteration_completed", function=print, when=make_filter(every=loop.Seconds(1.0))
+        event="iteration_completed",
+        function=print,
+        when=make_filter(every=loop.Seconds(seconds), **options),
     )
-    schedule, fired = Schedule([Owned(owner="on", handler=handler)], clock), []
+    return Schedule([Owned(owner="on", handler=handler)], lambda: now[0])
+
+
+def test_seconds_fire_when_the_time_has_passed_and_stop_no_steps() -> None:
+    now = [0.0]
+    schedule, fired = clocked(now, 1.0), []
+    assert schedule.due == schedule.next == math.inf
     for count in range(1, 10001):
         now[0] = count * 0.001
-        if count >= schedule.due and schedule.ready(count, count):
-            fired.append(now[0])
-    assert 9 <= len(fired) <= 10
+        if schedule.wakes(count):
+            for entry in schedule.ready(count, count):
+                schedule.fired(entry)
+                fired.append(now[0])
+    assert len(fired) == 10
     assert all(1.0 <= late - early < 1.01 for early, late in itertools.pairwise([0.0, *fired]))
-    assert looks[0] < 400
 
 
-def test_seconds_notice_steps_that_slow_down() -> None:
+def test_a_predicate_that_refuses_does_not_use_up_the_clock() -> None:
     now = [0.0]
-    handler = loop.Handler(
-        event="iteration_completed", function=print, when=make_filter(every=loop.Seconds(10.0))
-    )
-    schedule, fired = Schedule([Owned(owner="on", handler=handler)], lambda: now[0]), []
-    for count in range(1, 400):
-        now[0] += 1e-5 if count < 100 else 1.0
-        if count >= schedule.due and schedule.ready(count, count):
-            fired.append(count)
-    assert 100 < fired[0] < 300
-    assert all(later - earlier < 25 for earlier, later in itertools.pairwise(fired))
+    schedule, fired = clocked(now, 10.0), []
+    for second in range(1, 30):
+        now[0] = float(second)
+        if schedule.wakes(second):
+            for entry in schedule.ready(second, second):
+                if second >= 13:
+                    schedule.fired(entry)
+                    fired.append(second)
+    assert fired == [13, 23]
+
+
+def test_seconds_go_with_counts() -> None:
+    now = [0.0]
+    schedule, fired = clocked(now, 2.0, after=5, before=10), []
+    for second in range(1, 20):
+        now[0] = float(second)
+        if schedule.wakes(second):
+            for entry in schedule.ready(second, second):
+                schedule.fired(entry)
+                fired.append(second)
+    assert fired == [6, 8]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ Begin with `trainer`, `evaluator` or `loop`; add metrics and handlers; `Loop.run
 from axonax.loop._events import EVENTS as EVENTS
 from axonax.loop._events import HALT_EPOCH as HALT_EPOCH
 from axonax.loop._events import HALT_LOOP as HALT_LOOP
+from axonax.loop._events import SAVE as SAVE
 from axonax.loop._events import Handler as Handler
 from axonax.loop._events import control as control
 from axonax.loop._factories import evaluator as evaluator
@@ -15,6 +16,7 @@ from axonax.loop._filters import Filter as Filter
 from axonax.loop._filters import Seconds as Seconds
 from axonax.loop._loop import Loop as Loop
 from axonax.loop._state import EvalState as EvalState
+from axonax.loop._state import History as History
 from axonax.loop._state import Result as Result
 from axonax.loop._state import State as State
 from axonax.loop._state import TrainState as TrainState

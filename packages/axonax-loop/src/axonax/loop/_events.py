@@ -34,44 +34,58 @@ class Halt(enum.Enum):
     LOOP = "loop"
 
 
+@dataclass(frozen=True)
+class Save:
+    """A checkpoint that is asked for; ``best`` makes it the best one of the run."""
+
+    best: bool = False
+
+
 HALT_EPOCH = Halt.EPOCH
 HALT_LOOP = Halt.LOOP
+SAVE = Save()
 
 
 @dataclass(frozen=True)
 class Control:
-    """What `control` makes: a halt and the state to go on with."""
+    """What `control` makes: what is asked for, and the state to go on with."""
 
-    halt: Halt
+    ask: Halt | Save
     state: State
 
 
-def control(halt: Halt, state: State) -> Control:
-    """What a handler returns to end the epoch or the loop.
+def control(ask: Halt | Save, state: State) -> Control:
+    """What a handler returns to end the epoch or the loop, or to have a checkpoint saved.
 
-    Handlers of the same event that were added later still run.
+    Handlers of the same event that were added later still run; the save follows the last of them.
 
     Args:
-        halt: ``HALT_EPOCH`` or ``HALT_LOOP``.
+        ask: ``HALT_EPOCH``, ``HALT_LOOP`` or ``SAVE``.
         state: the state that the handler was given, or a changed one.
 
     Raises:
-        TypeError: ``halt`` or ``state`` is of another type.
+        TypeError: ``ask`` or ``state`` is of another type.
     """
-    if not isinstance(halt, Halt):
-        raise TypeError(f"control: the first argument must be HALT_EPOCH or HALT_LOOP, got {halt!r}")
+    if not isinstance(ask, Halt | Save):
+        raise TypeError(f"control: the first argument must be HALT_EPOCH, HALT_LOOP or SAVE, got {ask!r}")
     if not isinstance(state, State):
         raise TypeError(f"control: the second argument must be a State, got {type(state).__name__}")
-    return Control(halt, state)
+    return Control(ask, state)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Handler:
-    """A function ``(state, memory)`` that runs at an event when its filter lets it."""
+    """A function ``(state, memory)`` that runs at an event when its filter lets it.
+
+    One that only ``reads`` metrics, counts, memory and history (not the step state) never makes the steps
+    wait: it is served after the others of the event, for a step within a chunk after the chunk. It returns
+    its memory alone.
+    """
 
     event: str
     function: Callable[[State, Any], Any]
     when: Filter = ALWAYS
+    reads: bool = False
 
     @property
     def name(self) -> str:

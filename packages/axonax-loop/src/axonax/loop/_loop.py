@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from axonax.loop._basics import Basics
 from axonax.loop._events import EVENTS
-from axonax.loop._filters import Count, Predicate, Seconds, make_filter
+from axonax.loop._filters import Count, Seconds, make_filter
 from axonax.loop._state import Result, State
 from axonax.loop.engine._engine import Engine
-from axonax.loop.engine._job import Attachment, Job, Run
-from axonax.loop.handlers._log import Log
-from axonax.loop.handlers._on import On
-from axonax.loop.handlers._progress import Progress
-from axonax.loop.handlers._validate import Validate
+from axonax.loop.engine._job import Attachment, Job, Run, Saving
+from axonax.loop.handlers._checkpoint import MODES, Checkpoint
 from axonax.loop.steps._metrics import FIELDS, RESERVED, Measure, resolve_metric
 from axonax.loop.steps._recipe import Recipe
 from axonax.tensor import names
@@ -28,7 +28,7 @@ PyTree = Any
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Loop:
+class Loop(Basics):
     """What to do with batches, and at which events: an immutable value that runs as often as wanted.
 
     Made by `loop`, `trainer` and `evaluator`; `metric`, `on`, `validate`, `log` and `progress` return a new
@@ -42,6 +42,7 @@ class Loop:
     attached: tuple[tuple[str, Attachment], ...] = ()
     output: Callable[[State], Any] | None = None
     compile: bool = True
+    saving: Saving | None = None
     facts: tuple[tuple[str, str], ...] = ()
 
     @functools.cached_property
@@ -54,6 +55,7 @@ class Loop:
             attached=self.attached,
             output=self.output,
             compile=self.compile,
+            saving=self.saving,
         )
 
     def metric(
@@ -85,102 +87,6 @@ class Loop:
             raise ValueError(f'metric: the name "{measure.name}" is taken: pass another as name=')
         return replace(self, metrics=(*self.metrics, measure))
 
-    def on(
-        self,
-        event: str,
-        handler: Callable[[State], Any],
-        *,
-        every: Count | Seconds | None = None,
-        before: Count | None = None,
-        after: Count | None = None,
-        once: Count | None = None,
-        first: Count | None = None,
-        filter: Predicate | None = None,
-    ) -> Loop:
-        """Call ``handler(state)`` at an event.
-
-        A handler returns ``None``, a new `State` to go on with, or ``control(HALT_EPOCH, state)`` or
-        ``control(HALT_LOOP, state)``. Handlers run in the order they were added. All conditions must
-        hold; a count is an integer over the run or ``("epoch", n)`` within the epoch.
-
-        Args:
-            event: one of `EVENTS`.
-            handler: the function.
-            every: each n-th event, the n-th being the first; or ``Seconds(n)``.
-            before: only counts below.
-            after: only counts above.
-            once: only the event of that count.
-            first: only the first n events (``True``: the very first).
-            filter: ``filter(state, event) -> bool``, asked last.
-
-        Raises:
-            ValueError: an unknown event (the text lists near matches) or a count out of range.
-            TypeError: ``handler`` or ``filter`` is not callable, or a count is no count.
-        """
-        names.lookup(dict.fromkeys(EVENTS), event, "event")
-        if not callable(handler):
-            raise TypeError(f"on: the handler must be a function of the state, got {type(handler).__name__}")
-        when = make_filter(every=every, before=before, after=after, once=once, first=first, filter=filter)
-        return self.attach(On(event=event, function=handler, when=when))
-
-    def validate(
-        self,
-        data: Any,
-        *,
-        prefix: str = "validation",
-        event: str = "epoch_completed",
-        every: Count | Seconds | None = None,
-    ) -> Loop:
-        """Evaluate on other data with the same loss and metrics, as ``validation_<name>``.
-
-        Where the optimizer keeps averaged parameters (EMA, SWA and the like), it is these that are evaluated.
-
-        Args:
-            data: re-iterable batches, as for `run`.
-            prefix: what the names begin with; several sets need prefixes of their own.
-            event: when; after each epoch by default.
-            every: as in `on`.
-
-        Raises:
-            ValueError: this loop has nothing to evaluate, an unknown event, or a prefix that is taken.
-        """
-        if self.evaluation is None:
-            raise ValueError(f"validate: needs a trainer, this is a {self.kind}")
-        names.lookup(dict.fromkeys(EVENTS), event, "event")
-        if any(isinstance(each, Validate) and each.prefix == prefix for _, each in self.attached):
-            raise ValueError(f'validate: the prefix "{prefix}" is taken: pass another as prefix=')
-        return self.attach(Validate(data=data, prefix=prefix, event=event, when=make_filter(every=every)))
-
-    def log(
-        self,
-        message: Callable[[State], str] | None = None,
-        *,
-        every: Count | Seconds = ("epoch", 50),
-        to: Callable[[str], Any] = print,
-    ) -> Loop:
-        """Write a line every 50 iterations of an epoch and after each epoch's last one.
-
-        Args:
-            message: a function of the state; by default ``Epoch: 1, Batch: 50, loss: 0.4321000, ...``.
-            every: as in `on`.
-            to: where the line goes.
-
-        Raises:
-            TypeError: ``message`` or ``to`` is not callable.
-        """
-        for option, value in (("message", message), ("to", to)):
-            if value is not None and not callable(value):
-                raise TypeError(f"log: {option} must be a function, got {type(value).__name__}")
-        return self.attach(Log(message=message, when=make_filter(every=every), to=to))
-
-    def progress(self, console: Any = None) -> Loop:
-        """Show a bar an epoch with loss, metrics and steps/s; silent where the output is no terminal.
-
-        Args:
-            console: a ``rich.console.Console``; by default one for standard error.
-        """
-        return self.attach(Progress(console=console))
-
     def attach(self, attachment: Attachment) -> Loop:
         """A loop with one more attachment: a value with handlers at events and a memory between them.
 
@@ -201,6 +107,48 @@ class Loop:
         name = next(each for each in itertools.chain([attachment.name], numbered) if each not in taken)
         return replace(self, attached=(*self.attached, (name, attachment)))
 
+    def checkpoint(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        keep: int = 3,
+        best: str | None = None,
+        mode: str = "min",
+        event: str = "epoch_completed",
+        every: Count | Seconds | None = None,
+        asynchronous: bool = True,
+    ) -> Loop:
+        """Save all that the run is, so that ``run(..., resume=True)`` goes on as if it had never stopped.
+
+        A checkpoint holds the step state, the metrics of the epoch in progress, what every attachment
+        remembers, the place in the data and the history, as they are after the last handler of the event. It
+        is written in the background and appears whole or not at all; at the run's end, on Ctrl-C and on
+        SIGTERM (exit code 143) one more is written. A state that is not finite is never saved.
+
+        Args:
+            path: the folder; one run at a time may use it.
+            keep: how many of the newest are kept, and the best one beside them.
+            best: a metric, as ``"validation_loss"``, whose best value makes a checkpoint the best one.
+            mode: ``"min"`` or ``"max"``, what is better.
+            event: when to save.
+            every: as in `on`.
+            asynchronous: write while the steps go on; ``False`` waits for the files.
+
+        Raises:
+            ValueError: a second one, an unknown event or mode, or ``keep`` below 1.
+        """
+        if self.saving is not None:
+            raise ValueError(f"checkpoint: there is one already, to {self.saving.path}")
+        if not isinstance(keep, int) or keep < 1:
+            raise ValueError(f"checkpoint: keep must be an integer of at least 1, got {keep!r}")
+        if mode not in MODES:
+            raise ValueError(f'checkpoint: mode must be "min" or "max", got {mode!r}')
+        names.lookup(dict.fromkeys(EVENTS), event, "event")
+        when = make_filter(every=every)
+        saving = Saving(path=Path(path), keep=keep, asynchronous=asynchronous)
+        with_it = self.attach(Checkpoint(best=best, mode=mode, event=event, when=when, path=str(path)))
+        return replace(with_it, saving=saving)
+
     def run(
         self,
         data: Any,
@@ -209,8 +157,12 @@ class Loop:
         epochs: int = 1,
         key: Any = None,
         steps_per_epoch: int | None = None,
+        resume: str | os.PathLike[str] | bool = False,
     ) -> Result:
         """Run over the data; Ctrl-C returns the state of the last finished step.
+
+        An error of the data, a handler or a step carries the `Result` up to the last finished step as its
+        attribute ``result``.
 
         Args:
             data: `arrays`, any re-iterable of batches, or a function of the number of the epoch (from 1)
@@ -222,16 +174,21 @@ class Loop:
             key: ``jax.random.key(0)`` by default. Initial values are drawn from its fold 0, dropout and the
                 like from fold 1, folded with the iteration, shuffling from fold 2.
             steps_per_epoch: end each epoch after so many batches; data that is an endless iterator needs it.
+            resume: go on from the newest whole checkpoint in a folder, or with ``True`` in that of
+                `checkpoint`; where there is none, the run starts from the beginning and says so. The data
+                must be the same; ``epochs`` is that of this call.
 
         Returns:
             the last state, metrics and history.
 
         Raises:
-            ValueError: no batches, batches that differ or do not fit the model, loss or metrics, or
-                ``epochs`` below 1.
+            ValueError: no batches, batches that differ or do not fit the model, loss or metrics, ``epochs``
+                below 1, a checkpoint that does not fit (the text lists what differs), or a folder with
+                checkpoints without ``resume``.
             TypeError: an argument of a type that it cannot have.
         """
-        return self._engine(data, state, epochs, key, steps_per_epoch, donate=True).result()
+        run = self._run(data, state, epochs, key, steps_per_epoch, resume)
+        return Engine(self._job, run, donate=True).result()
 
     def iterate(
         self,
@@ -241,6 +198,7 @@ class Loop:
         epochs: int = 1,
         key: Any = None,
         steps_per_epoch: int | None = None,
+        resume: str | os.PathLike[str] | bool = False,
     ) -> Iterator[State]:
         """The states after each step, as a plain iterator; they stay readable, as nothing is donated.
 
@@ -250,12 +208,14 @@ class Loop:
             epochs: how often to go through the data.
             key: what randomness is drawn from.
             steps_per_epoch: end each epoch after so many batches.
+            resume: as in `run`.
         """
-        return self._engine(data, state, epochs, key, steps_per_epoch, donate=False, watch=True).drive()
+        run = self._run(data, state, epochs, key, steps_per_epoch, resume)
+        return Engine(self._job, run, donate=False, watch=True).drive()
 
-    def _engine(
-        self, data: Any, state: PyTree, epochs: int, key: Any, steps_per_epoch: int | None, **options: bool
-    ) -> Engine:
+    def _run(
+        self, data: Any, state: PyTree, epochs: int, key: Any, steps_per_epoch: int | None, resume: Any
+    ) -> Run:
         for name, value in (("epochs", epochs), ("steps_per_epoch", steps_per_epoch)):
             if value is None and name == "steps_per_epoch":
                 continue
@@ -265,8 +225,14 @@ class Loop:
                 raise ValueError(f"run: {name} must be at least 1, got {value}")
         if state is None and self.recipe.needs_state:
             raise ValueError(f"{self.kind}: run(data, model_state) needs the state of the model, got None")
-        run = Run(data=data, state=state, key=_key(key), epochs=epochs, steps_per_epoch=steps_per_epoch)
-        return Engine(self._job, run, **options)
+        return Run(
+            data=data,
+            state=state,
+            key=_key(key),
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            resume=resume if isinstance(resume, bool) else Path(resume),
+        )
 
     def __repr__(self) -> str:
         lines = [self.kind]
@@ -276,9 +242,9 @@ class Loop:
         return "\n".join(lines)
 
 
-def _key(key: Any) -> jax.Array:
+def _key(key: Any) -> jax.Array | None:
     if key is None:
-        return jax.random.key(0)
+        return None
     if isinstance(key, jax.Array) and key.shape == () and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         return key
     if isinstance(key, jax.Array) and key.dtype == jnp.uint32 and key.ndim == 1:

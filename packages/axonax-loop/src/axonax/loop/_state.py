@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from axonax.tensor import names
 
 PyTree = Any
 
@@ -71,8 +74,10 @@ class Metrics(Mapping[str, Any]):
         return repr(dict(self))
 
     def with_values(self, values: Mapping[str, Any]) -> Metrics:
-        """These metrics and further ones."""
-        return Metrics(self._names, self._compute, {**self.extra, **values})
+        """These metrics and further ones; what was read of these is not read again."""
+        more = Metrics(self._names, self._compute, {**self.extra, **values})
+        more._read = self._read
+        return more
 
     def start(self) -> Mapping[str, Any]:
         """The accumulated values as arrays that the device may still be computing."""
@@ -90,13 +95,56 @@ def to_host(value: Any) -> Any:
     )
 
 
+class History(Sequence[Mapping[str, Any]]):
+    """A row an epoch: epoch, iteration, seconds, loss, metrics and what handlers added.
+
+    >>> history = History(({"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25, "validation_loss": 0.3}))
+    >>> history[-1]["loss"], history["loss"], history["validation_loss"]
+    (0.25, array([0.5 , 0.25]), array([nan, 0.3]))
+    """
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]] = ()) -> None:
+        self.rows = tuple(rows)
+
+    def __getitem__(self, which: Any) -> Any:
+        """A row by number, a part by slice, a column by name."""
+        return self.column(which) if isinstance(which, str) else self.rows[which]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns, in the order in which they came."""
+        return tuple(dict.fromkeys(name for row in self.rows for name in row))
+
+    def column(self, name: str) -> np.ndarray:
+        """The values of all epochs under a name; NaN where an epoch has none.
+
+        Raises:
+            ValueError: no epoch has it; the text lists near matches.
+        """
+        names.lookup(dict.fromkeys(self.names), name, "column of the history")
+        return np.asarray([row.get(name, np.nan) for row in self.rows])
+
+    def __eq__(self, other: object) -> bool:
+        return self.rows == tuple(other) if isinstance(other, Sequence) else NotImplemented
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return repr(self.rows)
+
+
 @dataclass(frozen=True, kw_only=True)
 class State:
     """A run as it is at one event.
 
     Handlers borrow it: the step that follows takes the arrays away. `copy` keeps them. ``epoch`` counts
     from 1 and names the epoch in progress or just done; ``iteration`` and ``epoch_iteration`` count
-    finished steps over the run and in the epoch. ``memory`` is what the attachments remember, by name.
+    finished steps over the run and in the epoch. ``memory`` is what the attachments remember, by name,
+    ``accumulators`` what the metrics of the epoch are computed from: to go back to a `copy`, put both back.
     Reading a value of ``metrics`` waits for the device; nothing else does.
     """
 
@@ -108,7 +156,8 @@ class State:
     metrics: Metrics
     event_counts: Mapping[str, int]
     memory: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    history: tuple[Mapping[str, Any], ...] = ()
+    history: History = field(default_factory=History)
+    accumulators: PyTree = None
     status: str = "running"
 
     @property
@@ -142,30 +191,40 @@ class State:
         """A copy with further metrics, which reach the history too; they last until the epoch ends."""
         return self.replace(metrics=self.metrics.with_values(values))
 
+    @property
+    def nonfinite(self) -> int | None:
+        """The first step of the epoch, from 1, whose loss was not finite; reading it waits for the device."""
+        watch = (self.accumulators or {}).get("nonfinite")
+        return None if watch is None else int(watch[1]) or None
+
     def copy(self) -> State:
         """The same state with arrays of its own, which no later step takes away; reads the metrics."""
         values = dict(self.metrics)
         metrics = Metrics(tuple(values), lambda: values, {})
-        return self.replace(step_state=copy_arrays(self.step_state), metrics=metrics)
+        kept = {"step_state": self.step_state, "accumulators": self.accumulators}
+        return self.replace(**copy_arrays(kept), metrics=metrics)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """What a run returns.
 
-    ``history`` has one dict an epoch (epoch, iteration, seconds, loss, metrics, ``validation_*``);
+    ``history`` has one row an epoch (epoch, iteration, seconds, loss, metrics, ``validation_*``);
     ``metrics`` are those of the last epoch; ``status`` is ``"completed"``, ``"halted"``,
-    ``"interrupted"`` or ``"data_exhausted"``; ``output`` is what the loop's ``output`` function made of the
-    last state.
+    ``"interrupted"`` or ``"data_exhausted"``, and ``"exception"`` in the ``result`` of an error that ended a
+    run; ``memory`` is what the attachments remember, by name; ``checkpoints`` the folder of checkpoints;
+    ``output`` what the loop's ``output`` function made of the last state.
     """
 
     model_state: PyTree
     step_state: PyTree
     metrics: Mapping[str, Any]
-    history: tuple[Mapping[str, Any], ...]
+    history: History
     epoch: int
     iteration: int
     status: str
+    memory: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    checkpoints: Path | None = None
     output: Any = None
 
     @property

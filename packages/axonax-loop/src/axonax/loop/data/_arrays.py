@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -141,64 +140,3 @@ def arrays(
     if len(source) == 0:
         raise ValueError(f"arrays: {rows} rows give no batch of {batch_size}")
     return source
-
-
-class Reader:
-    """The batches of one run, epoch by epoch."""
-
-    def __init__(self, data: Any, key: Any, epochs: int, steps_per_epoch: int | None) -> None:
-        self._data = data
-        self._key = key
-        self._single: Iterator[Any] | None = None
-        self._ahead: list[Any] = []
-        if isinstance(data, Source) or callable(data):
-            return
-        if not isinstance(data, Iterable):
-            raise TypeError(
-                "data must be an iterable of batches, loop.arrays(...) or a function of the epoch, "
-                f"got {type(data).__name__}"
-            )
-        if isinstance(data, Iterator):
-            if epochs > 1 and steps_per_epoch is None:
-                raise ValueError(
-                    f"data: a {type(data).__name__} can be read only once, but epochs={epochs}: pass a list, "
-                    "a function of the epoch that returns an iterator, or steps_per_epoch="
-                )
-            self._single = data
-
-    def epoch(self, number: int) -> Iterator[Any]:
-        """The batches of an epoch, counted from 1."""
-        ahead, self._ahead = self._ahead, []
-        if self._single is not None:
-            # What was read ahead in an epoch that was halted.
-            self._single = itertools.chain(ahead, self._single) if ahead else self._single
-            return self._single
-        if isinstance(self._data, Source):
-            return self._data.batches(number, key=self._key)
-        return iter(self._data(number) if callable(self._data) else self._data)
-
-    def with_last(self, batches: Iterator[Any]) -> Iterator[tuple[Any, bool]]:
-        """Each batch of an epoch with whether it is the last, found by reading one ahead."""
-        for batch in batches:
-            self._ahead.append(batch)
-            if len(self._ahead) > 1:
-                yield self._ahead.pop(0), False
-        if self._ahead:
-            yield self._ahead.pop(), True
-
-
-def sent(batches: Iterator[Any]) -> Iterator[Any]:
-    """The batches as they come; under a transfer guard put on the device by name, which it allows.
-
-    A compiled step sends what it is given by itself, several times faster.
-    """
-    level = jax.config.jax_transfer_guard_host_to_device  # type: ignore[attr-defined]
-    return batches if level in (None, "allow") else map(jax.device_put, batches)
-
-
-def length(data: Any) -> int | None:
-    """The number of batches in an epoch, where the data knows it."""
-    try:
-        return len(data)
-    except TypeError:
-        return None

@@ -1,31 +1,32 @@
-"""The engine: one pass over the epochs that fires events and otherwise leaves the device alone."""
+"""The engine: moves a run from event to event, and leaves the device alone between them."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from axonax.loop._events import EVENTS, Control, Halt
-from axonax.loop._state import Metrics, Result, State, copy_arrays
-from axonax.loop.data._arrays import Reader, sent
-from axonax.loop.data._batch import BatchChangedError, check_arrays
-from axonax.loop.engine._interrupt import Interrupt
-from axonax.loop.engine._job import Job, Owned, Run, answered
-from axonax.loop.engine._position import Position
-from axonax.loop.engine._schedule import Schedule
-from axonax.loop.steps import _program
+from axonax.loop._events import Halt, Save
+from axonax.loop._state import History, Result, State
+from axonax.loop.checkpoint._store import Loaded
+from axonax.loop.data._batch import BatchChangedError
+from axonax.loop.data._reader import Reader
+from axonax.loop.engine import _saving
+from axonax.loop.engine._board import Board, Outcome
+from axonax.loop.engine._job import Job, Run
+from axonax.loop.engine._machine import Machine
+from axonax.loop.engine._position import ENDED, NEXT_EPOCH, STEPS, Position
+from axonax.loop.engine._saving import LOGGER, Snapshot
+from axonax.loop.engine._signals import Signals, Stopped
 
 PyTree = Any
-LONGEST = 1024  # steps of a chunk where no handler is due
+TERMINATED = 128 + 15
+ROW = ("epoch", "iteration", "seconds")
 
 
 class Engine:
@@ -33,263 +34,306 @@ class Engine:
 
     def __init__(self, job: Job, run: Run, *, donate: bool, watch: bool = False) -> None:
         self._job, self._run, self._donate, self._watch = job, run, donate, watch
-        self._reader = Reader(run.data, jax.random.fold_in(run.key, 2), run.epochs, run.steps_per_epoch)
-        self._position = Position()
-        self._memory = {name: attachment.memory() for name, attachment in job.attached}
+        self._signals = run.signals or Signals(terminates=job.saving is not None)
+        key = jax.random.key(0) if run.key is None else run.key
+        self._position = Position(key=key)
+        self._memory: Mapping[str, PyTree] = MappingProxyType(
+            {name: attachment.memory() for name, attachment in job.attached}
+        )
         self._history: tuple[Mapping[str, Any], ...] = ()
         self._metrics: Mapping[str, Any] = MappingProxyType({})
         self._extra: Mapping[str, Any] = MappingProxyType({})
         self._status = "running"
-        self._interrupt = Interrupt()
-        self._schedules: dict[str, Schedule] = {}
+        self._began = time.perf_counter()
+        self._warned = False
+
+    def result(self) -> Result:
+        """Run to the end; Ctrl-C ends the run after the step in progress, SIGTERM saves and exits."""
+        with self._signals:
+            for _ in self.drive():
+                pass
+        return self._result()
 
     def drive(self) -> Iterator[State]:
         """Run to the end; with ``watch``, yields the state after each step."""
-        batches = self._start()
+        run = replace(self._run, signals=self._signals)
         with contextlib.ExitStack() as opened:
+            self._store, loaded = opened.enter_context(_saving.opened(self._job, run))
+            self._begin(loaded)
             try:
-                self._attach(opened)
-                yield from self._epochs(batches)
-            except (KeyboardInterrupt, GeneratorExit):
-                self._end("interrupted")
-                if self._watch:
+                self._board = Board(self._job, run, opened)
+                self._board.restart(self._position)
+                yield from self._phases()
+            except (KeyboardInterrupt, GeneratorExit, Stopped) as stop:
+                if self._run.signals is not None:
+                    raise Stopped from stop
+                self._interrupted()
+                if self._watch and not isinstance(stop, Stopped):
                     raise
             except BatchChangedError as change:
                 where = f"batch {self._position.epoch_iteration} of epoch {self._position.epoch}"
                 error = ValueError(f"{where}: {change}")
-                self._end("exception")
+                self._failed(error)
                 raise error from None
             except Exception as error:
-                self._end("exception")
-                raise error
+                self._failed(error)
+                raise
 
-    def _attach(self, opened: contextlib.ExitStack) -> None:
-        """Open what is attached: the handlers of this run, by event."""
-        owned = [
-            Owned(owner=name, handler=handler)
-            for name, attachment in self._job.attached
-            for handler in opened.enter_context(attachment.open(self._job, self._run))
-        ]
-        self._schedules = {
-            event: Schedule([each for each in owned if each.handler.event == event]) for event in EVENTS
-        }
-
-    def result(self) -> Result:
-        """Run to the end; Ctrl-C ends the run after the step in progress."""
-        with self._interrupt:
-            for _ in self.drive():
-                pass
-        state = self._state()
-        output = self._job.output
-        return Result(
-            model_state=state.model_state,
-            step_state=state.step_state,
-            metrics=self._metrics,
-            history=self._history,
-            epoch=self._position.epoch,
-            iteration=self._position.iteration,
-            status=self._status,
-            output=None if output is None else output(state),
+    def _begin(self, loaded: Loaded | None) -> None:
+        """Read a batch, check it, make the first state and compile for it; go on from a checkpoint."""
+        run = self._run
+        if loaded is not None:
+            self._position = Position.from_json(loaded.document["position"])
+            _same_key(run.key, self._position.key)
+        position = self._position
+        self._reader = Reader(run.data, jax.random.fold_in(position.key, 2), run.epochs, run.steps_per_epoch)
+        self._feed = self._reader.epoch(
+            position.epoch if position.within_epoch else min(position.epoch + 1, run.epochs),
+            position.epoch_iteration if position.within_epoch else 0,
+            before=position.iteration_before if position.within_epoch else position.iteration,
+            place=position.data,
         )
-
-    def _start(self) -> Iterator[Any]:
-        """Read the first batch, check it, make the first state and compile for it."""
-        batches = iter(self._reader.epoch(1))
+        if self._feed.head is None:
+            raise ValueError("data: the source is empty, it gave no batch in the first epoch")
         try:
-            batch = next(batches)
-        except StopIteration:
-            raise ValueError("data: the source is empty, it gave no batch in the first epoch") from None
-        try:
-            self._prepare(batch)
+            self._machine = Machine(self._job, run, position.key, self._feed.head, donate=self._donate)
         except (TypeError, ValueError) as error:
             # Subclasses (of JAX, of models) may not be made of one text.
             if type(error) in (TypeError, ValueError):
                 raise type(error)(f"batch 0: {error}") from error
             error.add_note("at batch 0")
             raise
-        return itertools.chain([batch], batches)
+        if loaded is not None:
+            self._resume(loaded)
 
-    def _prepare(self, batch: Any) -> None:
-        job, recipe = self._job, self._job.recipe
-        view = recipe.view(batch)
-        if job.compile:
-            check_arrays(view)
-        step_state = recipe.start(self._run.key, batch, self._run.state)
-        recipe.check(batch, step_state)
-        self._flushes = recipe.flushes(step_state)
-        last = (False,) if self._flushes else ()
-        carry, self._constant = recipe.split(step_state)
-        self._program = job.compiled(batch, donate=self._donate)
-        if job.compile:
-            carry = copy_arrays(carry)
-        self._fresh = _program.fresh_accumulators(self._program, view, batch, carry, self._constant)
-        self._carry = (carry, self._fresh)
-        if job.compile:
-            self._carry = _program.settle(self._program, self._carry, batch, self._constant, *last)
-            self._fresh = self._carry[1]
+    def _resume(self, loaded: Loaded) -> None:
+        """Go on from a checkpoint."""
+        snapshot = _saving.load(loaded, self._job, self._machine, self._memory)
+        position, order = snapshot.position, loaded.document["order"]
+        if position.within_epoch and order != self._reader.fingerprint(position.epoch):
+            raise ValueError(
+                f"{loaded.path}: the data comes in another order than when it was saved: other rows, another "
+                "batch size or another version of NumPy; resume with what it was started with"
+            )
+        self._memory, self._history = MappingProxyType(snapshot.memory), snapshot.history
+        if self._history:
+            last = self._history[-1]
+            self._metrics = MappingProxyType({name: last[name] for name in last if name not in ROW})
+        lines = {str(attachment) for _, attachment in self._job.attached}
+        if position.halt is Halt.LOOP and position.halted_by not in lines:
+            LOGGER.warning('resume: the halt by "%s" no longer holds', position.halted_by)
+            if position.partial:
+                self._history = self._history[:-1]
+            position = position.lifted()
+        elif position.phase == ENDED and position.halt is None and self._run.epochs > position.epoch:
+            position = position.to(NEXT_EPOCH)
+        if position.phase == ENDED:
+            self._status = "completed" if position.halt is None else "halted"
+        self._position = position
 
-    def _epochs(self, first: Iterator[Any]) -> Iterator[State]:
-        self._fire("started")
-        for number in range(1, self._run.epochs + 1):
-            if self._position.halt is Halt.LOOP:
-                break
-            batches = first if number == 1 else iter(self._reader.epoch(number))
-            if self._run.steps_per_epoch is not None:
-                batches = itertools.islice(batches, self._run.steps_per_epoch)
-            if number > 1:
-                head = next(batches, None)
-                if head is None:
-                    self._end("data_exhausted")
-                    return
-                batches = itertools.chain([head], batches)
-            yield from self._one_epoch(number, batches)
-        self._end("halted" if self._position.halt is Halt.LOOP else "completed")
+    def _phases(self) -> Iterator[State]:
+        """From where the run stands to its end."""
+        while (phase := self._position.phase) != ENDED:
+            if phase == "started":
+                self._fire(phase, lambda position: position.to(NEXT_EPOCH))
+            elif phase == NEXT_EPOCH:
+                self._next_epoch()
+            elif phase == "epoch_started":
+                self._fire(phase, lambda position: position.to(STEPS))
+            elif phase in ("epoch_completed", "epoch_halted"):
+                self._close(phase)
+            elif phase in (STEPS, "iteration_started", "iteration_completed"):
+                yield from self._steps()
+            else:
+                self._end(phase)
 
-    def _one_epoch(self, number: int, batches: Iterator[Any]) -> Iterator[State]:
-        began = time.perf_counter()
-        self._position, self._extra = self._position.in_epoch(number), MappingProxyType({})
-        self._carry = (self._carry[0], copy_arrays(self._fresh))
-        for event, schedule in self._schedules.items():
-            schedule.restart(self._position.count(event))
-        self._fire("epoch_started")
-        if self._position.halt is None:
-            yield from self._steps(batches)
-        state = self._state()
-        dict(state.metrics)  # waits for the last step, so that the time is that of the steps
-        seconds = time.perf_counter() - began
-        ended = "epoch_completed" if self._position.halt is None else "epoch_halted"
-        state = self._fire(ended, state)
-        self._metrics = MappingProxyType(dict(state.metrics))
-        if self._position.epoch_iteration:
-            row = {"epoch": number, "iteration": self._position.iteration, "seconds": seconds}
-            self._history = (*self._history, {**row, **self._metrics})
-
-    def _steps(self, batches: Iterator[Any]) -> Iterator[State]:
-        """The steps of one epoch, in chunks that end where a handler is due."""
-        # To know that a batch is the last takes reading one ahead: only for optimizers that ask.
-        rows = self._reader.with_last(batches) if self._flushes else zip(batches)
-        rows = iter(sent(rows) if self._job.compile else rows)
-        for head in rows:
-            if self._begins() and self._position.halt is not None:
+    def _next_epoch(self) -> None:
+        """Begin the next epoch, if there is one."""
+        position = self._position
+        if position.halt is Halt.LOOP:
+            self._end("halted")
+        elif position.epoch >= self._run.epochs:
+            self._end("completed")
+        else:
+            if self._feed.number != position.epoch + 1:
+                self._feed = self._reader.epoch(position.epoch + 1)
+            if self._feed.head is None:
+                self._end("data_exhausted")
                 return
-            self._chunk(itertools.chain([head], itertools.islice(rows, self._room() - 1)))
-            if self._position.iteration >= self._schedules["iteration_completed"].due:
-                self._fire("iteration_completed")
-            if self._interrupt.requested:
-                raise KeyboardInterrupt
-            if self._watch:
-                yield self._state()
-            if self._position.halt is not None:
-                return
+            self._position = position.in_epoch(position.epoch + 1)
+            self._extra = MappingProxyType({})
+            self._machine.restart()
+            self._board.restart(self._position)
+            self._began = time.perf_counter()
 
-    def _begins(self) -> bool:
-        """Fire the start of the next step, if a handler of it is due."""
-        if self._position.begun + 1 < self._schedules["iteration_started"].due:
-            return False
-        self._position = replace(self._position, begun=self._position.begun + 1)
-        self._fire("iteration_started")
-        return True
-
-    def _room(self) -> int:
-        """How many steps may run before a handler is due, the next one included."""
-        if self._watch:
-            return 1
-        starting = self._schedules["iteration_started"].due - self._position.iteration - 1
-        completed = self._schedules["iteration_completed"].due - self._position.iteration
-        return int(max(1, min(starting, completed, LONGEST)))
-
-    def _chunk(self, rows: Iterator[Any]) -> None:
-        """Run the steps of a chunk; a signal ends it early, and the position says how far it came."""
-        done, interrupt = 0, self._interrupt
+    def _steps(self) -> Iterator[State]:
+        """The steps of one epoch, as many at once as no handler is due."""
+        board, feed, signals = self._board, self._feed, self._signals
+        if self._position.phase == "iteration_completed":
+            self._fire("iteration_completed", _stepping)
+        iteration, room = self._position.iteration, 1
+        begun = self._position.start_of(0)
         try:
-            for carry in self._program.run(self._carry, rows, self._constant):
-                self._carry = carry
-                done += 1
-                if interrupt.requested:
-                    break
+            while self._position.halt is None and feed.ready():
+                start = begun + iteration + 1
+                if board.starting.wakes(start) and self._position.begun < start:
+                    self._position = self._position.stepped(iteration)
+                    self._fire("iteration_started", _stepping)
+                    if self._position.halt is not None:
+                        break
+                if not self._watch:
+                    room = board.room(begun + iteration, iteration)
+                iteration += self._machine.advance(feed, room)
+                if board.completing.wakes(iteration):
+                    self._position = self._position.stepped(iteration)
+                    self._fire("iteration_completed", _stepping)
+                if signals.requested:
+                    raise KeyboardInterrupt
+                if self._watch:
+                    self._position = self._position.stepped(iteration)
+                    yield self._state()
         finally:
-            iteration = self._position.iteration + done
-            begun = max(self._position.begun, iteration)
-            self._position = replace(self._position, iteration=iteration, begun=begun)
+            self._position = self._position.stepped(iteration)
+        self._position = self._position.to(self._position.epoch_end)
 
-    def _fire(self, event: str, state: State | None = None) -> State:
-        """Run the handlers of an event that are due; the state that they leave behind."""
-        self._position = self._position.at(event)
-        total, epoch = self._position.count(event), self._position.epoch_count(event)
-        state = self._state() if state is None else state.replace(event_counts=self._position.counts)
-        schedule = self._schedules.get(event)
-        for owned in () if schedule is None else schedule.ready(total, epoch):
-            predicate = owned.handler.when.predicate
-            if predicate is None or predicate(state, event):
-                state = self._call(owned, state)
-        self._position = replace(self._position, phase=None)
-        return state
+    def _close(self, event: str) -> None:
+        """Fire the end of an epoch, and put its row into the history."""
+        number, steps = self._position.epoch, self._position.epoch_iteration
+        dict(self._state().metrics)  # waits for the last step, so that the time is that of the steps
+        seconds = time.perf_counter() - self._began
+        self._warn()
 
-    def _call(self, owned: Owned, state: State) -> State:
-        """The state that a handler leaves; its memory is kept."""
-        where = f'handler "{owned.handler.name}" at {owned.handler.event}'
-        try:
-            answer = owned.handler.function(state, self._memory[owned.owner])
-        except Exception as error:
-            error.add_note(f"in {where}, epoch {state.epoch}, iteration {state.iteration}")
-            raise
-        memory, answer = answered(answer)
-        self._remember(owned.owner, memory, where)
-        halt = answer.halt if isinstance(answer, Control) else None
-        new: State = answer.state if isinstance(answer, Control) else answer or state
-        if halt is not None:
-            self._position = self._position.halted(halt)
-        self._extra = new.metrics.extra
-        if new.step_state is not state.step_state:
-            new = new.replace(step_state=self._take(new.step_state, state.step_state))
-        return new.replace(memory=MappingProxyType(dict(self._memory)))
+        def with_row(state: State) -> State:
+            metrics = dict(state.metrics)
+            row = {"epoch": number, "iteration": state.iteration, "seconds": seconds, **metrics}
+            rows = (*self._history, row) if steps else self._history
+            return state.replace(history=History(rows))
 
-    def _remember(self, owner: str, memory: PyTree, where: str) -> None:
-        """Keep what a handler returned as the memory of its attachment.
+        def then(position: Position) -> Position:
+            self._history = self._state_after.history.rows
+            self._metrics = MappingProxyType(dict(self._state_after.metrics))
+            return replace(position, phase=NEXT_EPOCH, partial=event == "epoch_halted")
 
-        Raises:
-            TypeError: it has another structure than before.
-        """
-        had: Any = jax.tree.structure(self._memory[owner])
-        got: Any = jax.tree.structure(memory)
-        if had != got:
-            raise TypeError(f"{where} must return its memory with the structure {had}, got {got}")
-        self._memory[owner] = memory
-
-    def _take(self, new: PyTree, old: PyTree) -> PyTree:
-        """Go on with a step state that a handler made; arrays that it may still hold are copied."""
-        if self._job.compile:
-            own = {id(leaf) for leaf in jax.tree.leaves(old)}
-            new = jax.tree.map(lambda leaf: leaf if id(leaf) in own else jnp.array(leaf, copy=True), new)
-            if _program.same_structure(new, old):
-                new = jax.tree.map(_program.in_dtype, new, old)
-        carry, self._constant = self._job.recipe.split(new)
-        self._carry = (carry, self._carry[1])
-        return new
+        self._fire(event, then, with_row)
 
     def _end(self, event: str) -> None:
         """Fire the one event that ends a run."""
         self._status = event
-        state = self._fire(event)
+        self._fire(event, lambda position: position.to(ENDED))
         if event != "exception":
-            self._metrics = MappingProxyType(dict(state.metrics))
+            self._metrics = MappingProxyType(dict(self._state_after.metrics))
 
-    def _state(self) -> State:
-        carry, accumulators = self._carry
-        lost = any(isinstance(leaf, jax.Array) and leaf.is_deleted() for leaf in jax.tree.leaves(self._carry))
+    def _fire(
+        self,
+        event: str,
+        then: Callable[[Position], Position],
+        between: Callable[[State], State] | None = None,
+    ) -> None:
+        """Run the handlers of an event that are due; keep what they leave, move on, save if one asked."""
+        self._position = self._position.to(event)
+        position = self._position.at(event)
+        before = self._state(position)
+        outcome = self._board.fire(event, position, before, between)
+        self._keep(before, outcome)
+        self._position = then(outcome.position)
+        if outcome.save is not None:
+            self._save(outcome.save)
+
+    def _keep(self, before: State, outcome: Outcome) -> None:
+        """Go on with the state, the memory and the values that the handlers of an event left."""
+        after = self._state_after = outcome.state
+        self._memory, self._extra = after.memory, after.metrics.extra
+        if after.accumulators is not before.accumulators:
+            self._machine.accumulate(after.accumulators)
+        if after.step_state is not before.step_state:
+            self._machine.take(after.step_state, before.step_state)
+
+    def _save(self, save: Save) -> None:
+        if self._store is None:
+            return
+        position = replace(self._position, data=self._feed.place)
+        snapshot = Snapshot(position=position, memory=self._memory, history=self._history)
+        order = self._reader.fingerprint(position.epoch) if position.within_epoch else None
+        _saving.save(self._store, self._job, self._machine, snapshot, order=order, best=save.best)
+
+    def _interrupted(self) -> None:
+        """End a run by a signal: what is finished is saved first, where the loop saves at all.
+
+        Raises:
+            SystemExit: the signal was SIGTERM.
+        """
+        if not self._machine.lost:
+            self._save(Save())
+        self._end("interrupted")
+        if self._signals.terminated:
+            raise SystemExit(TERMINATED)
+
+    def _failed(self, error: Exception) -> None:
+        """Fire the end by an error, and let it carry the state of the last finished step."""
+        self._end("exception")
+        if self._machine.lost and self._store is not None:
+            error.add_note(f"the state was lost with the step; the last checkpoint is in {self._store.path}")
+        with contextlib.suppress(AttributeError):
+            error.result = self._result()  # type: ignore[attr-defined]
+
+    def _warn(self) -> None:
+        """Say once that a loss was not finite, and at which step."""
+        step = None if self._warned else self._machine.nonfinite
+        if step is not None:
+            self._warned = True
+            position = self._position
+            LOGGER.warning(
+                "the loss was not finite at step %d of epoch %d (iteration %d)",
+                step,
+                position.epoch,
+                position.iteration_before + step,
+            )
+
+    def _state(self, position: Position | None = None) -> State:
+        position = self._position if position is None else position
         return State(
-            epoch=self._position.epoch,
+            epoch=position.epoch,
             epochs=self._run.epochs,
-            iteration=self._position.iteration,
-            epoch_iteration=self._position.epoch_iteration,
-            step_state=None if lost else self._job.recipe.join(carry, self._constant),
-            metrics=Metrics(
-                self._program.names if accumulators and not lost else (),
-                functools.partial(self._program.compute, accumulators),
-                self._extra,
-            ),
-            event_counts=self._position.counts,
-            memory=MappingProxyType(dict(self._memory)),
-            history=self._history,
+            iteration=position.iteration,
+            epoch_iteration=position.epoch_iteration,
+            step_state=self._machine.step_state,
+            accumulators=self._machine.accumulators,
+            metrics=self._machine.metrics(self._extra),
+            event_counts=position.counts,
+            memory=self._memory,
+            history=History(self._history),
             status=self._status,
         )
+
+    def _result(self) -> Result:
+        state = self._state()
+        output = self._job.output
+        return Result(
+            model_state=state.model_state,
+            step_state=state.step_state,
+            metrics=self._metrics,
+            history=state.history,
+            epoch=self._position.epoch,
+            iteration=self._position.iteration,
+            status=self._status,
+            memory=self._memory,
+            checkpoints=None if self._job.saving is None else self._job.saving.path,
+            output=None if output is None or self._status == "exception" else output(state),
+        )
+
+
+def _stepping(position: Position) -> Position:
+    return position.to(STEPS)
+
+
+def _same_key(given: jax.Array | None, saved: jax.Array) -> None:
+    """Raise unless a run goes on with the key that it was started with.
+
+    Raises:
+        ValueError: another key was given.
+    """
+    if given is None:
+        return
+    one, other = jax.random.key_data(given), jax.random.key_data(saved)
+    if one.shape != other.shape or (one != other).any():
+        raise ValueError(f"run: the checkpoint was started with key {other.tolist()}, got {one.tolist()}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import jax
@@ -12,6 +13,7 @@ import jax
 from axonax.loop._events import Control, Handler
 from axonax.loop._state import State
 from axonax.loop.data._batch import signature
+from axonax.loop.engine._signals import Signals
 from axonax.loop.steps._metrics import LossMeasure, Measure
 from axonax.loop.steps._program import Program, make_program
 from axonax.loop.steps._recipe import Recipe
@@ -60,13 +62,24 @@ def answered(given: Any) -> tuple[PyTree, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """The arguments of one run."""
+    """The arguments of one run; ``signals`` are those of the outermost run, of which this is a part."""
 
     data: Any
     state: PyTree
-    key: jax.Array
+    key: jax.Array | None
     epochs: int
-    steps_per_epoch: int | None
+    steps_per_epoch: int | None = None
+    resume: Path | bool = False
+    signals: Signals | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saving:
+    """Where checkpoints go, and how many are kept."""
+
+    path: Path
+    keep: int = 3
+    asynchronous: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,6 +95,7 @@ class Job:
     attached: tuple[tuple[str, Attachment], ...]
     output: Callable[[State], Any] | None
     compile: bool
+    saving: Saving | None = None
     programs: dict[Any, Program] = field(default_factory=dict, init=False)
 
     @property
@@ -97,7 +111,7 @@ class Job:
         """
         if self.evaluation is None:
             raise ValueError("this loop has nothing to evaluate: validation needs a trainer")
-        return replace(self, recipe=self.evaluation, attached=(), output=None)
+        return replace(self, recipe=self.evaluation, attached=(), output=None, saving=None)
 
     def compiled(self, batch: Any, *, donate: bool) -> Program:
         """The compiled functions for batches like this one."""

@@ -11,60 +11,76 @@ from axonax.loop.engine._job import Owned
 
 
 @dataclass
-class _Entry:
+class Entry:
+    """A handler, the count at which it is looked at next, and when its clock began."""
+
     owned: Owned
     due: float = 1
-    fired_at: float = 0.0
-    polled_at: float = 0.0
-    polled_count: int = 0
+    began: float = 0.0
+
+    @property
+    def seconds(self) -> float | None:
+        """What its clock waits for."""
+        return self.owned.handler.when.seconds
 
 
 class Schedule:
-    """The handlers of one event; ``due`` is the count of that event at which to look again."""
+    """The handlers of one event.
+
+    ``due`` is the count of that event at which steps must stop for a handler, ``next`` the one at which any
+    is looked at. A clock stops no steps: `wakes` looks at it between them.
+    """
 
     def __init__(self, handlers: Sequence[Owned], clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         now = clock()
-        self._entries = [_Entry(each, fired_at=now, polled_at=now) for each in handlers]
+        self._entries = [Entry(each, began=now) for each in handlers]
+        self._timed = [entry for entry in self._entries if entry.seconds is not None]
+        self._counted = [entry for entry in self._entries if entry.seconds is None]
         self.due: float = NEVER
+        self.next: float = NEVER
+        self._alarm: float = NEVER
         self.restart(0)
 
-    def restart(self, total: int) -> None:
-        """Look again at all filters: an epoch starts after ``total`` events."""
+    def restart(self, total: int, epoch: int = 0) -> None:
+        """Look again at all filters, after ``total`` events, ``epoch`` of them in the epoch."""
         for entry in self._entries:
-            entry.due = total + entry.owned.handler.when.next(total, 0)
+            entry.due = total + entry.owned.handler.when.next(total, epoch)
         self._settle()
 
-    def ready(self, total: int, epoch: int) -> list[Owned]:
-        """The handlers that the counts and clocks let fire now.
+    def wakes(self, total: int) -> bool:
+        """Whether a handler is to be looked at after ``total`` events."""
+        return total >= self.next or (bool(self._timed) and self._clock() >= self._alarm)
+
+    def ready(self, total: int, epoch: int) -> list[Entry]:
+        """The handlers that the counts and clocks let fire now, in order; `fired` follows if they do.
 
         Args:
             total: the number of this event in the run, counted from 1.
             epoch: its number in the epoch.
         """
+        now = self._clock() if self._timed else 0.0
         chosen = []
         for entry in self._entries:
-            if entry.due > total:
-                continue
-            wait = 0.0 if entry.owned.handler.when.seconds is None else self._wait(entry, total)
-            if wait == 0.0:
-                chosen.append(entry.owned)
-            entry.due = total + max(entry.owned.handler.when.next(total, epoch), wait)
+            when = entry.owned.handler.when
+            if entry.seconds is None:
+                if entry.due > total:
+                    continue
+                chosen.append(entry)
+                entry.due = total + when.next(total, epoch)
+            elif now - entry.began >= entry.seconds and when.next(total - 1, epoch - 1) == 1:
+                chosen.append(entry)
         self._settle()
         return chosen
 
-    def _settle(self) -> None:
-        self.due = min((entry.due for entry in self._entries), default=NEVER)
+    def fired(self, entry: Entry) -> None:
+        """A handler fired: its clock begins anew. A predicate that refuses leaves it as it is."""
+        if entry.seconds is not None:
+            entry.began = self._clock()
+            self._settle()
 
-    def _wait(self, entry: _Entry, total: int) -> float:
-        """How many events to let pass before the clock is looked at again; 0 when it has run out."""
-        now = self._clock()
-        left = (entry.owned.handler.when.seconds or 0.0) - (now - entry.fired_at)
-        passed = max(total - entry.polled_count, 1)
-        pace = max((now - entry.polled_at) / passed, 1e-9)
-        entry.polled_at, entry.polled_count = now, total
-        if left <= 0:
-            entry.fired_at = now
-            return 0.0
-        # Half the estimated distance and at most twice the last: a run that slows down is not slept through.
-        return max(1.0, min(2.0 * passed, left / pace / 2) // 1)
+    def _settle(self) -> None:
+        acting = (entry.due for entry in self._counted if not entry.owned.handler.reads)
+        self.due = min(acting, default=NEVER)
+        self.next = min((entry.due for entry in self._counted), default=NEVER)
+        self._alarm = min((entry.began + (entry.seconds or 0.0) for entry in self._timed), default=NEVER)

@@ -47,8 +47,8 @@ def opened(console: Console | None, *, total: int | None, epochs: int) -> Iterat
 
 
 def _at(event: str, function: Callable[[State], None], when: Filter = ALWAYS) -> Handler:
-    """A handler that shows and remembers nothing."""
-    return Handler(event=event, function=lambda state, memory: function(state), when=when)
+    """A handler that reads and remembers nothing."""
+    return Handler(event=event, function=lambda state, memory: function(state), when=when, reads=True)
 
 
 class Bars:

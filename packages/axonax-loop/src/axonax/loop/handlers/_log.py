@@ -34,7 +34,8 @@ class Log:
 
     def open(self, job: Job, run: Run) -> contextlib.AbstractContextManager[Sequence[Handler]]:
         """The handlers of one run."""
-        write = self.message or line
+        # A message of the user may look at the step state.
+        write, reads = self.message or line, self.message is None
 
         def step(state: State, written: int) -> int:
             self.to(write(state))
@@ -44,8 +45,8 @@ class Log:
             return written if written == state.iteration else step(state, written)
 
         handlers = (
-            Handler(event="iteration_completed", function=step, when=self.when),
-            Handler(event="epoch_completed", function=end),
+            Handler(event="iteration_completed", function=step, when=self.when, reads=reads),
+            Handler(event="epoch_completed", function=end, reads=reads),
         )
         return contextlib.nullcontext(handlers)
 

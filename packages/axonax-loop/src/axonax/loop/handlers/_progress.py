@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from axonax.loop._events import Handler
-from axonax.loop.data._arrays import length
+from axonax.loop.data._reader import length
 from axonax.loop.engine._job import Job, Run
 
 

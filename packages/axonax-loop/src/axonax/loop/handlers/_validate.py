@@ -36,7 +36,7 @@ class Validate:
         evaluator = job.evaluator()
 
         def validate(state: State, memory: None) -> tuple[None, State]:
-            once = Run(data=self.data, state=state.step_state, key=run.key, epochs=1, steps_per_epoch=None)
+            once = Run(data=self.data, state=state.step_state, key=run.key, epochs=1, signals=run.signals)
             values = Engine(evaluator, once, donate=True).result().metrics
             return None, state.with_metrics(
                 **{f"{self.prefix}_{name}": value for name, value in values.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,27 +15,31 @@ from axonax.loop.steps._recipe import Recipe
 from axonax.tensor import trees
 
 PyTree = Any
-Carry = tuple[PyTree, tuple[PyTree, ...]]
+Accumulators = dict[str, PyTree]
+Carry = tuple[PyTree, Accumulators]
+WATCH = "nonfinite"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
     """``step((carry, accumulators), batch, constant, *last)`` and the values of its accumulators by name.
 
-    ``outputs(carry, batch, constant)`` are the shapes of what a step gives to metrics; ``None`` where steps
-    are not compiled.
+    Beside those of the measures, `WATCH` accumulates how many steps there were and the first of them, from
+    1, whose loss was not finite (0: none). ``outputs(carry, batch, constant)`` are the shapes of what a step
+    gives to metrics; ``None`` where steps are not compiled. ``longest`` is how many steps it takes at once.
     """
 
     step: Callable[..., Carry]
-    compute: Callable[[tuple[PyTree, ...]], dict[str, Any]]
+    compute: Callable[[Accumulators], dict[str, Any]]
     outputs: Callable[..., Any] | None
     measures: tuple[Measure | LossMeasure, ...]
+    longest: int = 1
 
-    def run(self, carry: Carry, rows: Iterable[Any], constant: PyTree) -> Iterator[Carry]:
-        """The carry after each step over ``rows``: batches, each with what else a step is told."""
+    def advance(self, carry: Carry, rows: Sequence[tuple[Any, ...]], constant: PyTree) -> Carry:
+        """The carry after ``rows``: batches, each with what else a step is told."""
         for batch, *last in rows:
             carry = self.step(carry, batch, constant, *last)
-            yield carry
+        return carry
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,13 +62,14 @@ def make_program(
         if first is not None:
             check_like(first, recipe.view(batch))
         state, outputs = recipe.update(carry[0], batch, constant, *last)
-        accumulators = carry[1] or tuple(measure.init(outputs) for measure in measures)
-        pairs = zip(measures, accumulators, strict=True)
-        return state, tuple(measure.update(part, outputs) for measure, part in pairs)
+        accumulators = carry[1] or empty(measures, outputs)
+        after = {each.name: each.update(accumulators[each.name], outputs) for each in measures}
+        if WATCH in accumulators:
+            after[WATCH] = watched(accumulators[WATCH], outputs["loss"])
+        return state, after
 
-    def compute(accumulators: tuple[PyTree, ...]) -> dict[str, Any]:
-        pairs = zip(measures, accumulators, strict=True)
-        return {measure.name: measure.compute(part) for measure, part in pairs}
+    def compute(accumulators: Accumulators) -> dict[str, Any]:
+        return {measure.name: measure.compute(accumulators[measure.name]) for measure in measures}
 
     def outputs(carry: PyTree, batch: Any, constant: PyTree) -> Any:
         return recipe.update(carry, batch, constant)[1]
@@ -79,18 +84,31 @@ def make_program(
     )
 
 
+def empty(measures: Sequence[Measure | LossMeasure], outputs: Any) -> Accumulators:
+    """The accumulators of no steps, for the outputs of one."""
+    fresh = {measure.name: measure.init(outputs) for measure in measures}
+    tracked = any(isinstance(measure, LossMeasure) for measure in measures)
+    return {**fresh, WATCH: jnp.zeros(2, jnp.int32)} if tracked else fresh
+
+
+def watched(watch: jax.Array, loss: Any) -> jax.Array:
+    """The count of steps and the first whose loss was not finite, after one more."""
+    count, bad = watch[0] + 1, watch[1]
+    return jnp.stack([count, jnp.where((bad == 0) & ~jnp.isfinite(loss), count, bad)])
+
+
 def fresh_accumulators(
     program: Program, view: Any, batch: Any, carry: PyTree, constant: PyTree
-) -> tuple[PyTree, ...]:
+) -> Accumulators:
     """The accumulators of no batches; the first step makes them where none can be made without it."""
     if program.outputs is None or not program.measures:
-        return ()
+        return {}
     outputs = program.outputs(carry, batch, constant)
-    fresh = tuple(jax.tree.map(jnp.asarray, measure.init(outputs)) for measure in program.measures)
+    fresh = jax.tree.map(jnp.asarray, empty(program.measures, outputs))
     if isinstance(view, Batch):
-        for measure, state in zip(program.measures, fresh, strict=True):
-            measure.check_labels(state, outputs, view.targets)
-    return fresh
+        for measure in program.measures:
+            measure.check_labels(fresh[measure.name], outputs, view.targets)
+    return dict(fresh)
 
 
 def settle(program: Program, carry: Carry, batch: Any, constant: PyTree, *last: Any) -> Carry:

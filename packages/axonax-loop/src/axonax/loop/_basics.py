@@ -1,0 +1,125 @@
+"""What every loop can have attached: handlers at events, validation, lines of text, a bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+from axonax.loop._events import EVENTS
+from axonax.loop._filters import Count, Predicate, Seconds, make_filter
+from axonax.loop._state import State
+from axonax.loop.engine._job import Attachment
+from axonax.loop.handlers._log import Log
+from axonax.loop.handlers._on import On
+from axonax.loop.handlers._progress import Progress
+from axonax.loop.handlers._validate import Validate
+from axonax.loop.steps._recipe import Recipe
+from axonax.tensor import names
+
+
+class Basics:
+    """Methods of `Loop` that attach one thing."""
+
+    kind: str
+    evaluation: Recipe | None
+    attached: tuple[tuple[str, Attachment], ...]
+
+    def attach(self, attachment: Attachment) -> Self:
+        """A loop with one more attachment."""
+        raise NotImplementedError
+
+    def on(
+        self,
+        event: str,
+        handler: Callable[[State], Any],
+        *,
+        every: Count | Seconds | None = None,
+        before: Count | None = None,
+        after: Count | None = None,
+        once: Count | None = None,
+        first: Count | None = None,
+        filter: Predicate | None = None,
+    ) -> Self:
+        """Call ``handler(state)`` at an event.
+
+        A handler returns ``None``, a new `State` to go on with, or ``control(HALT_EPOCH, state)`` or
+        ``control(HALT_LOOP, state)``. Handlers run in the order they were added. All conditions must
+        hold; a count is an integer over the run or ``("epoch", n)`` within the epoch.
+
+        Args:
+            event: one of `EVENTS`.
+            handler: the function.
+            every: each n-th event, the n-th being the first; or ``Seconds(n)``.
+            before: only counts below.
+            after: only counts above.
+            once: only the event of that count.
+            first: only the first n events (``True``: the very first).
+            filter: ``filter(state, event) -> bool``, asked last.
+
+        Raises:
+            ValueError: an unknown event (the text lists near matches) or a count out of range.
+            TypeError: ``handler`` or ``filter`` is not callable, or a count is no count.
+        """
+        names.lookup(dict.fromkeys(EVENTS), event, "event")
+        if not callable(handler):
+            raise TypeError(f"on: the handler must be a function of the state, got {type(handler).__name__}")
+        when = make_filter(every=every, before=before, after=after, once=once, first=first, filter=filter)
+        return self.attach(On(event=event, function=handler, when=when))
+
+    def validate(
+        self,
+        data: Any,
+        *,
+        prefix: str = "validation",
+        event: str = "epoch_completed",
+        every: Count | Seconds | None = None,
+    ) -> Self:
+        """Evaluate on other data with the same loss and metrics, as ``validation_<name>``.
+
+        Where the optimizer keeps averaged parameters (EMA, SWA and the like), it is these that are evaluated.
+
+        Args:
+            data: re-iterable batches, as for `run`.
+            prefix: what the names begin with; several sets need prefixes of their own.
+            event: when; after each epoch by default.
+            every: as in `on`.
+
+        Raises:
+            ValueError: this loop has nothing to evaluate, an unknown event, or a prefix that is taken.
+        """
+        if self.evaluation is None:
+            raise ValueError(f"validate: needs a trainer, this is a {self.kind}")
+        names.lookup(dict.fromkeys(EVENTS), event, "event")
+        if any(isinstance(each, Validate) and each.prefix == prefix for _, each in self.attached):
+            raise ValueError(f'validate: the prefix "{prefix}" is taken: pass another as prefix=')
+        return self.attach(Validate(data=data, prefix=prefix, event=event, when=make_filter(every=every)))
+
+    def log(
+        self,
+        message: Callable[[State], str] | None = None,
+        *,
+        every: Count | Seconds = ("epoch", 50),
+        to: Callable[[str], Any] = print,
+    ) -> Self:
+        """Write a line every 50 iterations of an epoch and after each epoch's last one.
+
+        Args:
+            message: a function of the state; by default ``Epoch: 1, Batch: 50, loss: 0.4321000, ...``.
+            every: as in `on`.
+            to: where the line goes.
+
+        Raises:
+            TypeError: ``message`` or ``to`` is not callable.
+        """
+        for option, value in (("message", message), ("to", to)):
+            if value is not None and not callable(value):
+                raise TypeError(f"log: {option} must be a function, got {type(value).__name__}")
+        return self.attach(Log(message=message, when=make_filter(every=every), to=to))
+
+    def progress(self, console: Any = None) -> Self:
+        """Show a bar an epoch with loss, metrics and steps/s; silent where the output is no terminal.
+
+        Args:
+            console: a ``rich.console.Console``; by default one for standard error.
+        """
+        return self.attach(Progress(console=console))
