@@ -158,6 +158,7 @@ class Loop(Basics):
         key: Any = None,
         steps_per_epoch: int | None = None,
         resume: str | os.PathLike[str] | bool = False,
+        fuse: bool = True,
     ) -> Result:
         """Run over the data; Ctrl-C returns the state of the last finished step.
 
@@ -177,6 +178,8 @@ class Loop(Basics):
             resume: go on from the newest whole checkpoint in a folder, or with ``True`` in that of
                 `checkpoint`; where there is none, the run starts from the beginning and says so. The data
                 must be the same; ``epochs`` is that of this call.
+            fuse: take the steps up to the next handler in one compiled loop where that is faster, on the
+                CPU where steps are short and have no convolutions; ``False`` takes them one by one.
 
         Returns:
             the last state, metrics and history.
@@ -188,7 +191,7 @@ class Loop(Basics):
             TypeError: an argument of a type that it cannot have.
         """
         run = self._run(data, state, epochs, key, steps_per_epoch, resume)
-        return Engine(self._job, run, donate=True).result()
+        return Engine(self._job, replace(run, fuse=fuse), donate=True).result()
 
     def iterate(
         self,

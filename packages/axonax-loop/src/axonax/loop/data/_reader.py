@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from axonax.loop.data._arrays import Source
+from axonax.loop.data._arrays import Arrays, Source
 
 PyTree = Any
 _NO_STATE = object()
@@ -30,7 +30,7 @@ class Feed:
         self._left = None if limit is None else max(limit - skip, 0)
         self._buffer: deque[Any] = deque()
         self._places: deque[Any] = deque()
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._place: Callable[[], Any] | None = None if state is _NO_STATE else batches.get_state  # type: ignore[attr-defined]
         self.place: Any = None
         self.head = next(batches, None)
@@ -51,16 +51,20 @@ class Feed:
                 self._keep(next(self._batches))
             except StopIteration:
                 break
-            except Exception as error:
+            except (Exception, KeyboardInterrupt) as error:
                 self._error = error
         if not self._buffer and self._error is not None:
             raise self._error
         return bool(self._buffer)
 
     def take(self, most: int, *, tells_last: bool = False) -> list[tuple[Any, ...]]:
-        """The next batches, at most so many; with ``tells_last`` each with whether it ends the epoch."""
+        """The next batches, at most so many, all alike; with ``tells_last`` whether each ends the epoch."""
         self.ready(most + tells_last)
         count = min(most, len(self._buffer))
+        if count > 1:
+            first = _kind(self._buffer[0])
+            later = (_kind(self._buffer[number]) == first for number in range(1, count))
+            count = 1 + sum(1 for _ in itertools.takewhile(bool, later))
         taken = [self._buffer.popleft() for _ in range(count)]
         if self._place is not None:
             for _ in taken:
@@ -82,6 +86,48 @@ class Feed:
             self._places.append(self._place())
 
 
+def _kind(batch: Any) -> tuple[Any, ...]:
+    """What batches that are stacked have in common."""
+    leaves, structure = jax.tree.flatten(batch)
+    return (structure, *((getattr(leaf, "shape", ()), getattr(leaf, "dtype", None)) for leaf in leaves))
+
+
+class ArraysFeed:
+    """The batches of one epoch of `Arrays`, or the numbers of their rows."""
+
+    place: Any = None
+
+    def __init__(self, source: Arrays, number: int, key: Any, skip: int, limit: int | None) -> None:
+        self.number = number
+        self._batches = source.batches(number, key=key, step=skip)
+        self._step = skip
+        self._end = len(source) if limit is None else min(limit, len(source))
+        self.head = self._batches.at(0)
+        self.fingerprint = self._batches.fingerprint
+
+    def ready(self, ahead: int = 1) -> bool:
+        """Whether there is another batch."""
+        return self._step < self._end
+
+    def take(self, most: int, *, tells_last: bool = False) -> list[tuple[Any, ...]]:
+        """As of `Feed`."""
+        return self._taken(self._batches.at, most, tells_last)
+
+    def take_rows(self, most: int, *, tells_last: bool = False) -> list[tuple[Any, ...]]:
+        """As `take`, with the numbers of the rows for each batch."""
+        return self._taken(self._batches.rows, most, tells_last)
+
+    def _taken(self, of: Callable[[int], Any], most: int, tells_last: bool) -> list[tuple[Any, ...]]:
+        stop = min(self._step + most, self._end)
+        # A smaller last batch comes alone.
+        ragged = stop > self._step + 1 and len(self._batches.rows(stop - 1)) < len(self._batches.rows(0))
+        steps = range(self._step, stop - ragged)
+        self._step = steps.stop
+        if tells_last:
+            return [(of(step), step + 1 == self._end) for step in steps]
+        return [(of(step),) for step in steps]
+
+
 class Reader:
     """The batches of one run, epoch by epoch.
 
@@ -93,7 +139,7 @@ class Reader:
     def __init__(self, data: Any, key: Any, epochs: int, steps_per_epoch: int | None) -> None:
         self._data, self._key, self._limit = data, key, steps_per_epoch
         self._single: Iterator[Any] | None = None
-        self._last: Feed | None = None
+        self._last: Feed | ArraysFeed | None = None
         if isinstance(data, Source) or callable(data):
             return
         if not isinstance(data, Iterable):
@@ -109,7 +155,7 @@ class Reader:
                 )
             self._single = data
 
-    def epoch(self, number: int, step: int = 0, *, before: int = 0, place: Any = None) -> Feed:
+    def epoch(self, number: int, step: int = 0, *, before: int = 0, place: Any = None) -> Feed | ArraysFeed:
         """The batches of an epoch, counted from 1, from the ``step``-th on.
 
         Args:
@@ -123,12 +169,21 @@ class Reader:
 
     def fingerprint(self, number: int) -> Any:
         """A checksum of the order of an epoch, where the source gives one."""
+        if isinstance(self._last, ArraysFeed) and self._last.number == number:
+            return self._last.fingerprint()
         given = getattr(self._data, "fingerprint", None)
         return None if given is None else given(number, self._key)
 
-    def _feed(self, number: int, step: int, before: int, place: Any) -> Feed:
+    @property
+    def resident(self) -> PyTree:
+        """All rows as one batch on the device, for data that lies there; else ``None``."""
+        return self._data.resident if isinstance(self._data, Arrays) else None
+
+    def _feed(self, number: int, step: int, before: int, place: Any) -> Feed | ArraysFeed:
+        if isinstance(self._data, Arrays):
+            return ArraysFeed(self._data, number, self._key, step, self._limit)
         if self._single is not None:
-            if self._last is not None:
+            if isinstance(self._last, Feed):
                 return Feed(self._last.rest(), number, 0, self._limit)
             batches = itertools.islice(self._single, before, None)
             return Feed(batches, number, step, self._limit)

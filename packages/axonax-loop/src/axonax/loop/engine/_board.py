@@ -65,6 +65,23 @@ class Board:
         starting = self.starting.due - begun - 1
         return int(max(1, min(starting, self.completing.due - iteration, LONGEST)))
 
+    def wanted(self, iteration: int, before: int) -> Callable[[int], set[int]] | None:
+        """After which of so many next steps, by number from 0, a handler reads within the chunk."""
+        if not self.completing.reads:
+            return None
+
+        def offsets(steps: int) -> set[int]:
+            return {count - iteration - 1 for count in self.completing.reading(iteration + steps, before)}
+
+        return offsets
+
+    def serve(self, position: Position, state: State) -> State:
+        """Run the handlers that read after a step within a chunk; they leave only their memory."""
+        outcome = Outcome(state=state, position=position)
+        for entry in self.completing.ready(position.iteration, position.epoch_iteration, within=True):
+            outcome = self._called(entry, outcome)
+        return outcome.state
+
     def fire(
         self, event: str, position: Position, state: State, between: Callable[[State], State] | None = None
     ) -> Outcome:

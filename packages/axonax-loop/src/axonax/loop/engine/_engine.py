@@ -12,14 +12,14 @@ from typing import Any
 import jax
 
 from axonax.loop._events import Halt, Save
-from axonax.loop._state import History, Result, State
+from axonax.loop._state import History, Metrics, Result, State
 from axonax.loop.checkpoint._store import Loaded
 from axonax.loop.data._batch import BatchChangedError
 from axonax.loop.data._reader import Reader
 from axonax.loop.engine import _saving
 from axonax.loop.engine._board import Board, Outcome
 from axonax.loop.engine._job import Job, Run
-from axonax.loop.engine._machine import Machine
+from axonax.loop.engine._machine import Advance, Machine
 from axonax.loop.engine._position import ENDED, NEXT_EPOCH, STEPS, Position
 from axonax.loop.engine._saving import LOGGER, Snapshot
 from axonax.loop.engine._signals import Signals, Stopped
@@ -96,7 +96,14 @@ class Engine:
         if self._feed.head is None:
             raise ValueError("data: the source is empty, it gave no batch in the first epoch")
         try:
-            self._machine = Machine(self._job, run, position.key, self._feed.head, donate=self._donate)
+            self._machine = Machine(
+                self._job,
+                run,
+                position.key,
+                self._feed.head,
+                donate=self._donate,
+                resident=(lambda: self._reader.resident) if run.fuse and not self._watch else None,
+            )
         except (TypeError, ValueError) as error:
             # Subclasses (of JAX, of models) may not be made of one text.
             if type(error) in (TypeError, ValueError):
@@ -183,7 +190,11 @@ class Engine:
                         break
                 if not self._watch:
                     room = board.room(begun + iteration, iteration)
-                iteration += self._machine.advance(feed, room)
+                wanted = board.wanted(iteration, self._position.iteration_before)
+                advance = self._machine.advance(feed, room, wanted)
+                if advance.values:
+                    self._serve(iteration, advance)
+                iteration += advance.steps
                 if board.completing.wakes(iteration):
                     self._position = self._position.stepped(iteration)
                     self._fire("iteration_completed", _stepping)
@@ -195,6 +206,15 @@ class Engine:
         finally:
             self._position = self._position.stepped(iteration)
         self._position = self._position.to(self._position.epoch_end)
+
+    def _serve(self, iteration: int, advance: Advance) -> None:
+        """Run the handlers that read after steps within a chunk."""
+        for number in sorted(advance.values):
+            position = self._position.stepped(iteration + number + 1)
+            names = tuple(self._machine.metrics({}))
+            metrics = Metrics(names, advance.values[number], {}).with_values(self._extra)
+            state = self._state(position).replace(metrics=metrics, step_state=None)
+            self._memory = self._board.serve(position, state).memory
 
     def _close(self, event: str) -> None:
         """Fire the end of an epoch, and put its row into the history."""

@@ -70,6 +70,7 @@ class Run:
     epochs: int
     steps_per_epoch: int | None = None
     resume: Path | bool = False
+    fuse: bool = True
     signals: Signals | None = None
 
 

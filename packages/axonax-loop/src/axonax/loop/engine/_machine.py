@@ -3,26 +3,50 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from axonax.loop._state import Metrics, copy_arrays
 from axonax.loop.data._batch import check_arrays
-from axonax.loop.data._reader import Feed, sent
+from axonax.loop.data._reader import ArraysFeed, Feed, sent
 from axonax.loop.engine._job import Job, Run
-from axonax.loop.steps import _program
+from axonax.loop.steps import _fused, _program
 
 PyTree = Any
+Wanted = Callable[[int], Iterable[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advance:
+    """How many steps were taken, and the metrics after those of them that were wanted, by number from 0."""
+
+    steps: int
+    values: Mapping[int, Callable[[], Mapping[str, Any]]] = field(default_factory=dict)
 
 
 class Machine:
     """The arrays of one run. Steps take them away and give new ones; events only lend them."""
 
-    def __init__(self, job: Job, run: Run, key: jax.Array, batch: Any, *, donate: bool) -> None:
-        """Check the first batch, make the first state and what is compiled for batches like it."""
+    def __init__(
+        self,
+        job: Job,
+        run: Run,
+        key: jax.Array,
+        batch: Any,
+        *,
+        donate: bool,
+        resident: Callable[[], PyTree] | None,
+    ) -> None:
+        """Check the first batch, make the first state and what is compiled for batches like it.
+
+        ``resident`` gives the data that lies on the device; ``None`` where steps are taken one by one.
+        """
         recipe = job.recipe
         view = recipe.view(batch)
         if job.compile:
@@ -38,23 +62,64 @@ class Machine:
             carry = copy_arrays(carry)
         self._fresh = _program.fresh_accumulators(self._program, view, batch, carry, self._constant)
         self._carry = (carry, self._fresh)
+        self._plan: _fused.Plan | None = None
+        self._data: PyTree = None
         if job.compile:
-            self._carry = _program.settle(self._program, self._carry, batch, self._constant, *last)
+            settled = _program.settle(self._program, self._carry, batch, self._constant, *last)
+            self._carry = settled.carry
             self._fresh = self._carry[1]
+            if resident is not None:
+                self._plan = _fused.plan(settled.jaxpr, batch, resident=resident)
+        if self._plan is not None and self._plan.resident:
+            self._data = resident() if resident is not None else None
         self._seen: tuple[Any, Metrics] | None = None
+        self._flying: deque[Any] = deque()
         self.restart()
 
     def restart(self) -> None:
         """Accumulate from nothing: an epoch starts."""
         self._carry = (self._carry[0], copy_arrays(self._fresh))
 
-    def advance(self, feed: Feed, room: int) -> int:
-        """Take at most ``room`` steps, and say how many."""
-        rows = feed.take(min(room, self._program.longest), tells_last=self._flushes)
-        if self._job.compile:
-            rows = sent(rows)
-        self._carry = self._program.advance(self._carry, rows, self._constant)
-        return len(rows)
+    def advance(self, feed: Feed | ArraysFeed, room: int, wanted: Wanted | None) -> Advance:
+        """Take at most ``room`` steps; ``wanted`` says after which the metrics are wanted."""
+        plan = self._plan
+        if plan is None:
+            rows = feed.take(1, tells_last=self._flushes)
+            self._carry = self._program.advance(self._carry, self._sent(rows), self._constant)
+            return Advance(steps=len(rows))
+        take = feed.take
+        if self._data is not None and isinstance(feed, ArraysFeed):
+            take = feed.take_rows
+        rows = take(min(room, plan.longest), tells_last=self._flushes)
+        marked = None if wanted is None else wanted(len(rows))
+        start, values = 0, dict[int, Callable[[], Mapping[str, Any]]]()
+        while start < len(rows):
+            length = plan.length(len(rows) - start)
+            piece = rows[start : start + length]
+            inside = [number for number in marked or () if start <= number < start + len(piece)]
+            mask = None if marked is None else np.isin(np.arange(length) + start, inside)
+            count = np.int32(len(piece)) if plan.dynamic else None
+            got = self._fused(piece, length, mask, count)
+            values |= {number: functools.partial(_at, got, number - start) for number in inside}
+            start += len(piece)
+        return Advance(steps=len(rows), values=values)
+
+    def _fused(self, rows: list[tuple[Any, ...]], length: int, mask: Any, count: Any) -> Any:
+        """Run the steps of rows as one call; the metrics after each that is marked."""
+        batches = _fused.stacked([row[0] for row in rows], length)
+        last = np.array([row[1] for row in rows] + [False] * (length - len(rows))) if self._flushes else None
+        [(batches, last, mask, count)] = self._sent([(batches, last, mask, count)])
+        while len(self._flying) > 1:
+            self._flying.popleft().block_until_ready()
+        fused: Any = self._program.fused
+        self._carry, values, token = fused(
+            self._carry, batches, self._data, self._constant, last, mask, count
+        )
+        self._flying.append(token)
+        return values
+
+    def _sent(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        return sent(rows) if self._job.compile else rows
 
     @property
     def lost(self) -> bool:
@@ -104,3 +169,7 @@ class Machine:
         """Go on with what was saved."""
         carry, self._constant = self._job.recipe.split(step_state)
         self._carry = (carry, accumulators)
+
+
+def _at(values: Mapping[str, Any], index: int) -> Mapping[str, Any]:
+    return {name: jax.tree.map(lambda leaf: leaf[index], each) for name, each in values.items()}

@@ -52,26 +52,42 @@ class Schedule:
         """Whether a handler is to be looked at after ``total`` events."""
         return total >= self.next or (bool(self._timed) and self._clock() >= self._alarm)
 
-    def ready(self, total: int, epoch: int) -> list[Entry]:
+    def ready(self, total: int, epoch: int, *, within: bool = False) -> list[Entry]:
         """The handlers that the counts and clocks let fire now, in order; `fired` follows if they do.
 
         Args:
             total: the number of this event in the run, counted from 1.
             epoch: its number in the epoch.
+            within: the step lies within a chunk: clocks and those that act are not looked at.
         """
-        now = self._clock() if self._timed else 0.0
+        now = self._clock() if self._timed and not within else 0.0
         chosen = []
         for entry in self._entries:
             when = entry.owned.handler.when
             if entry.seconds is None:
-                if entry.due > total:
+                if entry.due > total or (within and not entry.owned.handler.reads):
                     continue
                 chosen.append(entry)
                 entry.due = total + when.next(total, epoch)
-            elif now - entry.began >= entry.seconds and when.next(total - 1, epoch - 1) == 1:
+            elif not within and now - entry.began >= entry.seconds and when.next(total - 1, epoch - 1) == 1:
                 chosen.append(entry)
         self._settle()
         return chosen
+
+    @property
+    def reads(self) -> bool:
+        """Whether there are handlers that read at counts."""
+        return any(entry.owned.handler.reads for entry in self._counted)
+
+    def reading(self, upto: int, before: int) -> set[int]:
+        """The counts below ``upto`` at which a handler that reads is due; ``before``: of past epochs."""
+        counts = set()
+        for entry in self._counted:
+            due = entry.due if entry.owned.handler.reads else NEVER
+            while due < upto:
+                counts.add(int(due))
+                due += entry.owned.handler.when.next(int(due), int(due) - before)
+        return counts
 
     def fired(self, entry: Entry) -> None:
         """A handler fired: its clock begins anew. A predicate that refuses leaves it as it is."""

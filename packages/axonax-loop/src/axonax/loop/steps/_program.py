@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from axonax.loop.data._batch import Batch, Signature, check_like
+from axonax.loop.steps._fused import make_fused
 from axonax.loop.steps._metrics import LossMeasure, Measure
 from axonax.loop.steps._recipe import Recipe
 from axonax.tensor import trees
@@ -26,14 +27,14 @@ class Program:
 
     Beside those of the measures, `WATCH` accumulates how many steps there were and the first of them, from
     1, whose loss was not finite (0: none). ``outputs(carry, batch, constant)`` are the shapes of what a step
-    gives to metrics; ``None`` where steps are not compiled. ``longest`` is how many steps it takes at once.
+    gives to metrics; ``None`` where steps are not compiled. ``fused`` is what `make_fused` makes of the step.
     """
 
     step: Callable[..., Carry]
     compute: Callable[[Accumulators], dict[str, Any]]
     outputs: Callable[..., Any] | None
     measures: tuple[Measure | LossMeasure, ...]
-    longest: int = 1
+    fused: Callable[..., Any] | None = None
 
     def advance(self, carry: Carry, rows: Sequence[tuple[Any, ...]], constant: PyTree) -> Carry:
         """The carry after ``rows``: batches, each with what else a step is told."""
@@ -77,6 +78,7 @@ def make_program(
     if not compile:
         return Program(step=step, compute=compute, outputs=None, measures=tuple(measures))
     return Program(
+        fused=make_fused(step, compute, donate=donate),
         step=jax.jit(step, donate_argnums=0) if donate else jax.jit(step),
         compute=jax.jit(compute),
         outputs=jax.jit(outputs).eval_shape,
@@ -111,13 +113,21 @@ def fresh_accumulators(
     return dict(fresh)
 
 
-def settle(program: Program, carry: Carry, batch: Any, constant: PyTree, *last: Any) -> Carry:
+class Settled(NamedTuple):
+    """A carry in the dtypes that a step gives it back in, and the program of the step."""
+
+    carry: Carry
+    jaxpr: Any
+
+
+def settle(program: Program, carry: Carry, batch: Any, constant: PyTree, *last: Any) -> Settled:
     """The carry in the dtypes that a step gives it back in, so that one compilation serves all steps.
 
     Raises:
         ValueError: a step changes the structure or a shape of the state; the text lists the leaves.
     """
-    after = jax.eval_shape(program.step, carry, batch, constant, *last)
+    traced = program.step.trace(carry, batch, constant, *last)  # type: ignore[attr-defined]
+    after = traced.out_info
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(carry)]
     if not same_structure(carry, after) or shapes != [leaf.shape for leaf in jax.tree.leaves(after)]:
         lines = "; ".join(trees.diff(carry[0], after[0]) or trees.diff(carry[1], after[1]))
@@ -125,8 +135,7 @@ def settle(program: Program, carry: Carry, batch: Any, constant: PyTree, *last: 
             "the step must return a state of the structure and shapes that it was given "
             f"(first: given, second: returned): {lines or 'the containers differ'}"
         )
-    settled: Carry = jax.tree.map(in_dtype, carry, after)
-    return settled
+    return Settled(jax.tree.map(in_dtype, carry, after), traced.jaxpr.jaxpr)
 
 
 def same_structure(one: PyTree, other: PyTree) -> bool:
