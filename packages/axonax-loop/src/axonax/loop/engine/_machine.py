@@ -74,6 +74,7 @@ class Machine:
             self._data = resident() if resident is not None else None
         self._seen: tuple[Any, Metrics] | None = None
         self._flying: deque[Any] = deque()
+        self._usual = _fused.Usual()
         self.restart()
 
     def restart(self) -> None:
@@ -92,9 +93,10 @@ class Machine:
             take = feed.take_rows
         rows = take(min(room, plan.longest), tells_last=self._flushes)
         marked = None if wanted is None else wanted(len(rows))
+        whole = not plan.dynamic and len(rows) in self._usual
         start, values = 0, dict[int, Callable[[], Mapping[str, Any]]]()
         while start < len(rows):
-            length = plan.length(len(rows) - start)
+            length = len(rows) if whole else plan.length(len(rows) - start)
             piece = rows[start : start + length]
             inside = [number for number in marked or () if start <= number < start + len(piece)]
             mask = None if marked is None else np.isin(np.arange(length) + start, inside)

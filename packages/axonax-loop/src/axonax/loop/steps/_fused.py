@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,9 @@ Step = Callable[..., Any]
 _BUDGET = {"cpu": 4e9}
 _BUDGET_ELSEWHERE = 2e12
 _LONGEST = {"cpu": 32}
-_LONGEST_ELSEWHERE = 64
+_LONGEST_ELSEWHERE = 256
 _SHORTER = 8  # how much shorter the next static length is
+_USUAL, _EXACT = 3, 4  # a length that comes so often is compiled as it is, at most so many
 _HOST_BYTES = 1 << 17  # of a batch: stacking more costs a CPU what fusing saves
 
 
@@ -40,6 +42,21 @@ class Plan:
     def length(self, count: int) -> int:
         """How many of ``count`` steps the next call takes."""
         return next(length for length in (*self.lengths, 1) if length <= count or self.dynamic)
+
+
+class Usual:
+    """The lengths that come again and again, as between handlers; they follow from the counts of a run."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[int] = Counter()
+        self._exact: set[int] = set()
+
+    def __contains__(self, length: int) -> bool:
+        """Whether a length, which has come once more, is worth a program of its own."""
+        self._seen[length] += 1
+        if self._seen[length] >= _USUAL and len(self._exact) < _EXACT:
+            self._exact.add(length)
+        return length in self._exact
 
 
 def plan(jaxpr: Any, batch: PyTree, *, resident: Callable[[], PyTree]) -> Plan | None:
