@@ -15,6 +15,7 @@ from axonax.loop._factories import trainer as trainer
 from axonax.loop._filters import Filter as Filter
 from axonax.loop._filters import Seconds as Seconds
 from axonax.loop._loop import Loop as Loop
+from axonax.loop._lr_finder import RateSweep as RateSweep
 from axonax.loop._state import EvalState as EvalState
 from axonax.loop._state import History as History
 from axonax.loop._state import Result as Result
@@ -22,6 +23,7 @@ from axonax.loop._state import State as State
 from axonax.loop._state import TrainState as TrainState
 from axonax.loop.data._arrays import Arrays as Arrays
 from axonax.loop.data._arrays import arrays as arrays
+from axonax.loop.handlers._nonfinite import NonFiniteError as NonFiniteError
 from axonax.loop.steps._steps import TrainStep as TrainStep
 from axonax.loop.steps._steps import eval_step as eval_step
 from axonax.loop.steps._steps import train_step as train_step

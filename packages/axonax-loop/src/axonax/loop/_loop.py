@@ -12,14 +12,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from axonax.loop._basics import Basics
 from axonax.loop._events import EVENTS
 from axonax.loop._filters import Count, Seconds, make_filter
+from axonax.loop._lr_finder import RateSweep, Sweep, suggested
+from axonax.loop._policies import Policies
 from axonax.loop._state import Result, State
 from axonax.loop.engine._engine import Engine
 from axonax.loop.engine._job import Attachment, Job, Run, Saving
-from axonax.loop.handlers._checkpoint import MODES, Checkpoint
+from axonax.loop.handlers._checkpoint import Checkpoint
+from axonax.loop.handlers._patience import check_watch
 from axonax.loop.steps._metrics import FIELDS, RESERVED, Measure, resolve_metric
 from axonax.loop.steps._recipe import Recipe
 from axonax.tensor import names
@@ -28,7 +32,7 @@ PyTree = Any
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Loop(Basics):
+class Loop(Basics, Policies):
     """What to do with batches, and at which events: an immutable value that runs as often as wanted.
 
     Made by `loop`, `trainer` and `evaluator`; `metric`, `on`, `validate`, `log` and `progress` return a new
@@ -141,8 +145,7 @@ class Loop(Basics):
             raise ValueError(f"checkpoint: there is one already, to {self.saving.path}")
         if not isinstance(keep, int) or keep < 1:
             raise ValueError(f"checkpoint: keep must be an integer of at least 1, got {keep!r}")
-        if mode not in MODES:
-            raise ValueError(f'checkpoint: mode must be "min" or "max", got {mode!r}')
+        check_watch("checkpoint", mode=mode)
         names.lookup(dict.fromkeys(EVENTS), event, "event")
         when = make_filter(every=every)
         saving = Saving(path=Path(path), keep=keep, asynchronous=asynchronous)
@@ -215,6 +218,44 @@ class Loop(Basics):
         """
         run = self._run(data, state, epochs, key, steps_per_epoch, resume)
         return Engine(self._job, run, donate=False, watch=True).drive()
+
+    def lr_finder(
+        self,
+        data: Any,
+        state: PyTree = None,
+        *,
+        min_lr: float = 1e-6,
+        max_lr: float = 1.0,
+        steps: int = 100,
+        key: Any = None,
+    ) -> RateSweep:
+        """Train for some steps with rising learning rates; this loop and its files are left alone.
+
+        Args:
+            data: batches, as for `run`; gone through again where there are too few.
+            state: what to start from, as for `run`.
+            min_lr: the first rate; the rates rise by a constant factor.
+            max_lr: the last; a loss of 4 times the best one ends the sweep before.
+            steps: how many.
+            key: as for `run`.
+
+        Returns:
+            the rates, the losses and the rate where the loss falls fastest.
+
+        Raises:
+            ValueError: rates or steps out of range, or an optimizer without a learning rate to set.
+        """
+        if not (0 < min_lr < max_lr and steps >= 3):
+            raise ValueError(
+                "lr_finder: needs 0 < min_lr < max_lr and at least 3 steps, got "
+                f"min_lr={min_lr!r}, max_lr={max_lr!r}, steps={steps!r}"
+            )
+        sweep = Sweep(rates=np.geomspace(min_lr, max_lr, steps), losses=[])
+        bare = replace(self, metrics=(), attached=(), saving=None, output=None)
+        bare.attach(sweep).run(data, state, epochs=1 if isinstance(data, Iterator) else steps, key=key)
+        losses = np.asarray(sweep.losses)
+        rates = sweep.rates[: len(losses)]
+        return RateSweep(rates=rates, losses=losses, suggestion=suggested(rates, losses))
 
     def _run(
         self, data: Any, state: PyTree, epochs: int, key: Any, steps_per_epoch: int | None, resume: Any

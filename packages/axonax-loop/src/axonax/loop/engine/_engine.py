@@ -60,9 +60,9 @@ class Engine:
         with contextlib.ExitStack() as opened:
             self._store, loaded = opened.enter_context(_saving.opened(self._job, run))
             self._begin(loaded)
+            self._board = Board(self._job, run, opened)
+            self._board.restart(self._position)
             try:
-                self._board = Board(self._job, run, opened)
-                self._board.restart(self._position)
                 yield from self._phases()
             except (KeyboardInterrupt, GeneratorExit, Stopped) as stop:
                 if self._run.signals is not None:
@@ -110,11 +110,19 @@ class Engine:
                 raise type(error)(f"batch 0: {error}") from error
             error.add_note("at batch 0")
             raise
+        step_state = self._machine.step_state
+        prepared = {
+            name: attachment.prepare(self._memory[name], step_state)
+            for name, attachment in self._job.attached
+            if hasattr(attachment, "prepare")
+        }
+        self._memory = MappingProxyType({**self._memory, **prepared})
         if loaded is not None:
             self._resume(loaded)
 
     def _resume(self, loaded: Loaded) -> None:
         """Go on from a checkpoint."""
+        self._restructure()
         snapshot = _saving.load(loaded, self._job, self._machine, self._memory)
         position, order = snapshot.position, loaded.document["order"]
         if position.within_epoch and order != self._reader.fingerprint(position.epoch):
@@ -137,6 +145,17 @@ class Engine:
         if position.phase == ENDED:
             self._status = "completed" if position.halt is None else "halted"
         self._position = position
+
+    def _restructure(self) -> None:
+        """Give the step state the structure that it has where the run goes on."""
+        position, old = self._position, self._machine.step_state
+        started = position.phase != "epoch_started"
+        new = old
+        for _, attachment in self._job.attached:
+            if hasattr(attachment, "restructure"):
+                new = attachment.restructure(new, self._job, position.epoch, started)
+        if new is not old:
+            self._machine.take(new, old)
 
     def _phases(self) -> Iterator[State]:
         """From where the run stands to its end."""

@@ -12,7 +12,7 @@ import jax
 
 from axonax.loop._events import Control, Handler
 from axonax.loop._state import State
-from axonax.loop.data._batch import signature
+from axonax.loop.data._batch import rows_of, signature
 from axonax.loop.engine._signals import Signals
 from axonax.loop.steps._metrics import LossMeasure, Measure
 from axonax.loop.steps._program import Program, make_program
@@ -26,6 +26,11 @@ class Attachment(Protocol):
 
     What it remembers is a value: numbers, text and arrays in tuples and dicts, which ``state.memory`` shows
     under its name. What is no value (a bar, a file) lives in ``open``, from the start of the run to its end.
+
+    It may have three methods more: ``adds(job)``, the names of the metrics that it adds, ``None`` if they are
+    not known; ``prepare(memory, step_state)``, its memory at the start, where that hangs on the state;
+    ``restructure(step_state, job, epoch, started)``, the step state as it is in an epoch, if it changes its
+    structure.
     """
 
     @property
@@ -103,6 +108,16 @@ class Job:
     def measures(self) -> tuple[Measure | LossMeasure, ...]:
         """What is accumulated: the loss where there is one, then the metrics."""
         return (LossMeasure(), *self.metrics) if self.recipe.tracks_loss else self.metrics
+
+    @property
+    def batch_rows(self) -> int:
+        """The rows of a full batch; 1 before there was one."""
+        known = (first for first, _ in self.programs if first is not None)
+        return max((rows_of(first) for first in known), default=1)
+
+    def with_attached(self, attached: Sequence[tuple[str, Attachment]]) -> Job:
+        """The same job with other attachments."""
+        return replace(self, attached=tuple(attached))
 
     def evaluator(self) -> Job:
         """The job that evaluates, with the same metrics and without handlers.

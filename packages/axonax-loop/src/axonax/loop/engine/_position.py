@@ -117,10 +117,10 @@ class Position:
         return self if self.halt is Halt.LOOP else replace(self, halt=halt, halted_by=by)
 
     def lifted(self) -> Position:
-        """Without the halt that ended the loop: in the epoch that it left unfinished, or before the next."""
-        return replace(
-            self, phase=STEPS if self.partial else NEXT_EPOCH, halt=None, halted_by=None, partial=False
-        )
+        """Without the halt that ended the loop: on in the epoch if that is unfinished, else before the next."""
+        on = self.partial or self.phase == "epoch_halted"
+        phase = STEPS if on else self.phase if self.phase in _WITHIN else NEXT_EPOCH
+        return replace(self, phase=phase, halt=None, halted_by=None, partial=False)
 
     def to_json(self) -> dict[str, Any]:
         """The position as numbers and text."""

@@ -12,9 +12,8 @@ from axonax.loop._events import Control, Handler, Save
 from axonax.loop._filters import Filter
 from axonax.loop._state import State
 from axonax.loop.engine._job import Job, Run
-from axonax.tensor import names
+from axonax.loop.handlers._patience import better, check_metric, watched
 
-MODES = ("min", "max")
 ENDS = ("completed", "halted", "data_exhausted")
 Memory = dict[str, Any]
 
@@ -40,12 +39,16 @@ class Checkpoint:
 
     def open(self, job: Job, run: Run) -> contextlib.AbstractContextManager[Sequence[Handler]]:
         """The handlers of one run."""
+        if self.best is not None:
+            check_metric("checkpoint", self.best, job)
 
         def save(state: State, memory: Memory) -> tuple[Memory, Control]:
-            value = memory["best"] if self.best is None else self._value(state)
-            better = self.best is not None and self._better(value, memory["best"])
-            kept = {"iteration": state.iteration, "best": value if better else memory["best"]}
-            return kept, Control(Save(best=better), state)
+            best, is_best = memory["best"], False
+            if self.best is not None:
+                value = watched("checkpoint", self.best, state)
+                is_best = better(value, best, self.mode)
+                best = value if is_best else best
+            return {"iteration": state.iteration, "best": best}, Control(Save(best=is_best), state)
 
         def end(state: State, memory: Memory) -> Any:
             if memory["iteration"] == state.iteration:
@@ -54,14 +57,6 @@ class Checkpoint:
 
         ends = (Handler(event=event, function=end) for event in ENDS)
         return contextlib.nullcontext((Handler(event=self.event, function=save, when=self.when), *ends))
-
-    def _value(self, state: State) -> float:
-        return float(names.lookup(state.metrics, self.best or "", "metric for the best checkpoint"))
-
-    def _better(self, value: float, best: float) -> bool:
-        if math.isnan(value):
-            return False
-        return math.isnan(best) or (value > best if self.mode == "max" else value < best)
 
     def __str__(self) -> str:
         when = str(self.when)

@@ -30,6 +30,9 @@ class On:
     def memory(self) -> None:
         """Nothing."""
 
+    def adds(self, job: Job) -> None:
+        """A function may add any metric."""
+
     def open(self, job: Job, run: Run) -> contextlib.AbstractContextManager[Sequence[Handler]]:
         """The handler."""
         call = functools.update_wrapper(functools.partial(_called, on=self), self.function, updated=())

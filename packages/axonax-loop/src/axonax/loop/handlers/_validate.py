@@ -31,6 +31,10 @@ class Validate:
     def memory(self) -> None:
         """Nothing."""
 
+    def adds(self, job: Job) -> tuple[str, ...]:
+        """The names of the values."""
+        return tuple(f"{self.prefix}_{measure.name}" for measure in job.evaluator().measures)
+
     def open(self, job: Job, run: Run) -> contextlib.AbstractContextManager[Sequence[Handler]]:
         """The handler of one run, which compiles its step once."""
         evaluator = job.evaluator()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from axonax.loop.steps import _signature
 from axonax.loop.steps._model import call_init, trained, with_trained
 from axonax.loop.steps._optimizer import Updater
 from axonax.loop.steps._steps import Outputs, TrainStep
+from axonax.tensor import trees
 from axonax.tensor.updates import evaluation_params
 
 PyTree = Any
@@ -34,7 +36,8 @@ class Recipe:
     change from what they only read, ``join(carry, constant)`` is its inverse;
     ``update(carry, batch, constant, *last) -> (carry, outputs)`` is one step; ``check(batch, step_state)``
     looks at the first batch before anything is compiled; ``view(batch)`` names the parts of a batch for
-    errors; ``flushes(step_state)`` says whether steps are told which batch is the last of an epoch.
+    errors; ``flushes(step_state)`` says whether steps are told which batch is the last of an epoch;
+    ``refit(step_state, model_state)`` goes on with a model of other parameters.
     """
 
     start: Callable[[jax.Array, Any, PyTree], PyTree]
@@ -44,6 +47,7 @@ class Recipe:
     check: Callable[[Any, PyTree], None] = no_check
     view: Callable[[Any], PyTree] = same
     flushes: Callable[[PyTree], bool] = lambda step_state: False
+    refit: Callable[[PyTree, PyTree], PyTree] | None = None
     tracks_loss: bool = False
     needs_state: bool = False
 
@@ -90,8 +94,23 @@ def train_recipe(
         check=check,
         view=view,
         flushes=lambda state: optimizer.flushes(state.opt_state),
+        refit=functools.partial(refitted, optimizer),
         tracks_loss=True,
     )
+
+
+def refitted(optimizer: Updater, state: TrainState, model_state: PyTree) -> TrainState:
+    """The state with another state of the model; the optimizer's is fresh where there was no such leaf."""
+    old = trees.flatten(state.opt_state)
+
+    def kept(keypath: trees.KeyPath, leaf: Any) -> Any:
+        known = old.get(trees.path(keypath))
+        fits = known is not None and trees.describe(known) == trees.describe(leaf)
+        return known if fits else leaf
+
+    fresh = optimizer.init(trained(model_state))
+    opt_state = jax.tree_util.tree_map_with_path(kept, fresh)
+    return state.replace(model_state=model_state, opt_state=opt_state)
 
 
 def eval_recipe(
