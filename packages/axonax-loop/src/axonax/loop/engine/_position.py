@@ -117,7 +117,7 @@ class Position:
         return self if self.halt is Halt.LOOP else replace(self, halt=halt, halted_by=by)
 
     def lifted(self) -> Position:
-        """Without the halt that ended the loop: on in the epoch if that is unfinished, else before the next."""
+        """Without the halt that ended the loop: on in an unfinished epoch, else before the next."""
         on = self.partial or self.phase == "epoch_halted"
         phase = STEPS if on else self.phase if self.phase in _WITHIN else NEXT_EPOCH
         return replace(self, phase=phase, halt=None, halted_by=None, partial=False)
