@@ -6,7 +6,7 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class Loop(Basics, Policies):
     compile: bool = True
     saving: Saving | None = None
     facts: tuple[tuple[str, str], ...] = ()
+    programs: dict[Any, Any] = field(default_factory=dict)
 
     @functools.cached_property
     def _job(self) -> Job:
@@ -60,6 +61,7 @@ class Loop(Basics, Policies):
             output=self.output,
             compile=self.compile,
             saving=self.saving,
+            programs=self.programs,
         )
 
     def metric(
@@ -89,7 +91,7 @@ class Loop(Basics, Policies):
         measure = resolve_metric(metric, name, fields, transform, options)
         if measure.name in RESERVED or any(measure.name == other.name for other in self.metrics):
             raise ValueError(f'metric: the name "{measure.name}" is taken: pass another as name=')
-        return replace(self, metrics=(*self.metrics, measure))
+        return replace(self, metrics=(*self.metrics, measure), programs={})
 
     def attach(self, attachment: Attachment) -> Loop:
         """A loop with one more attachment: a value with handlers at events and a memory between them.
@@ -251,7 +253,7 @@ class Loop(Basics, Policies):
                 f"min_lr={min_lr!r}, max_lr={max_lr!r}, steps={steps!r}"
             )
         sweep = Sweep(rates=np.geomspace(min_lr, max_lr, steps), losses=[])
-        bare = replace(self, metrics=(), attached=(), saving=None, output=None)
+        bare = replace(self, metrics=(), attached=(), saving=None, programs={})
         bare.attach(sweep).run(data, state, epochs=1 if isinstance(data, Iterator) else steps, key=key)
         losses = np.asarray(sweep.losses)
         rates = sweep.rates[: len(losses)]

@@ -92,7 +92,7 @@ class Saving:
 class Job:
     """What is done with batches and at which events; ``evaluation`` is the recipe that validates.
 
-    The compiled functions are kept for the next run.
+    The compiled functions are kept for the next run, and for loops that differ in what is attached alone.
     """
 
     recipe: Recipe
@@ -102,7 +102,7 @@ class Job:
     output: Callable[[State], Any] | None
     compile: bool
     saving: Saving | None = None
-    programs: dict[Any, Program] = field(default_factory=dict, init=False)
+    programs: dict[Any, Program] = field(default_factory=dict)
 
     @property
     def measures(self) -> tuple[Measure | LossMeasure, ...]:
@@ -112,7 +112,7 @@ class Job:
     @property
     def batch_rows(self) -> int:
         """The rows of a full batch; 1 before there was one."""
-        known = (first for first, _ in self.programs if first is not None)
+        known = (first for recipe, first, _ in self.programs if recipe is self.recipe and first is not None)
         return max((rows_of(first) for first in known), default=1)
 
     def with_attached(self, attached: Sequence[tuple[str, Attachment]]) -> Job:
@@ -132,8 +132,9 @@ class Job:
     def compiled(self, batch: Any, *, donate: bool) -> Program:
         """The compiled functions for batches like this one."""
         first = signature(self.recipe.view(batch)) if self.compile else None
-        if (first, donate) not in self.programs:
-            self.programs[first, donate] = make_program(
+        key = (self.recipe, first, donate)
+        if key not in self.programs:
+            self.programs[key] = make_program(
                 self.recipe, self.measures, first, compile=self.compile, donate=donate
             )
-        return self.programs[first, donate]
+        return self.programs[key]

@@ -28,7 +28,7 @@ def no_check(batch: Any, step_state: PyTree) -> None:
     """Nothing to look at before the first step."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Recipe:
     """The functions that the engine runs.
 
