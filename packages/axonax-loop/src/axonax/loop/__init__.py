@@ -23,7 +23,8 @@ from axonax.loop._state import State as State
 from axonax.loop._state import TrainState as TrainState
 from axonax.loop.data._arrays import Arrays as Arrays
 from axonax.loop.data._arrays import arrays as arrays
-from axonax.loop.handlers._nonfinite import NonFiniteError as NonFiniteError
+from axonax.loop.engine._doctor import NonFiniteError as NonFiniteError
+from axonax.loop.engine._doctor import RecompileError as RecompileError
 from axonax.loop.steps._steps import TrainStep as TrainStep
 from axonax.loop.steps._steps import eval_step as eval_step
 from axonax.loop.steps._steps import train_step as train_step

@@ -164,6 +164,7 @@ class Loop(Basics, Policies):
         steps_per_epoch: int | None = None,
         resume: str | os.PathLike[str] | bool = False,
         fuse: bool = True,
+        strict: bool = False,
     ) -> Result:
         """Run over the data; Ctrl-C returns the state of the last finished step.
 
@@ -185,6 +186,9 @@ class Loop(Basics, Policies):
                 must be the same; ``epochs`` is that of this call.
             fuse: take the steps up to the next handler in one compiled loop where that is faster, on the
                 CPU where steps are short and have no convolutions; ``False`` takes them one by one.
+            strict: look for what is wrong, one step at a time and slowly: fail on a step that compiles again
+                after the first epoch, name the leaf that changed; on the first loss that is not finite, name
+                the operation, its node and its batch; name handlers that make the device wait.
 
         Returns:
             the last state, metrics and history.
@@ -196,7 +200,7 @@ class Loop(Basics, Policies):
             TypeError: an argument of a type that it cannot have.
         """
         run = self._run(data, state, epochs, key, steps_per_epoch, resume)
-        return Engine(self._job, replace(run, fuse=fuse), donate=True).result()
+        return Engine(self._job, replace(run, fuse=fuse, strict=strict), donate=True).result()
 
     def iterate(
         self,

@@ -79,6 +79,11 @@ class Metrics(Mapping[str, Any]):
         more._read = self._read
         return more
 
+    @property
+    def was_read(self) -> bool:
+        """Whether an accumulated value was read."""
+        return self._read.cache_info().currsize > 0
+
     def start(self) -> Mapping[str, Any]:
         """The accumulated values as arrays that the device may still be computing."""
         return self._compute()

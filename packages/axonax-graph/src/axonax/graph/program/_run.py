@@ -75,9 +75,11 @@ def execute(step: Step, inputs: Sequence[Any], call: Call, shown: str | None = N
     cast = layer.policy.cast_compute if computation.casts else _same
     plain, named = split(step, cast(list(inputs)))
     try:
-        result = computation.function(
-            *plain, **named, **cast(params), **buffers, **computation.options, **mode
-        )
+        # The path of the node in profiles and in what JAX says of a program.
+        with jax.named_scope(step.name):
+            result = computation.function(
+                *plain, **named, **cast(params), **buffers, **computation.options, **mode
+            )
     except Exception as error:
         misfit = isinstance(error, TypeError | ValueError | IndexError)
         if isinstance(error, jax.errors.JAXTypeError) or not misfit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from axonax.loop.engine._position import Position
 from axonax.loop.engine._schedule import Entry, Schedule
 
 PyTree = Any
+LOGGER = logging.getLogger("axonax.loop")
 LONGEST = 1 << 20  # steps where no handler is due
 
 
@@ -38,6 +40,7 @@ class Board:
     def __init__(self, job: Job, run: Run, opened: ExitStack) -> None:
         self._lines = {name: str(attachment) for name, attachment in job.attached}
         self._can_save = job.saving is not None
+        self._strict, self._waited = run.strict, set[str]()
         owned = [
             Owned(owner=name, handler=handler)
             for name, attachment in job.attached
@@ -107,7 +110,10 @@ class Board:
             if handler.when.predicate is not None and not handler.when.predicate(state, handler.event):
                 return before
             self._schedules[handler.event].fired(entry)
+            pending = self._strict and _pending(state)
             answer = handler.function(state, state.memory[owned.owner])
+            if pending and state.metrics.was_read:
+                self._say_waited(where)
         except Exception as error:
             error.add_note(f"in {where}, epoch {state.epoch}, iteration {state.iteration}")
             raise
@@ -125,6 +131,12 @@ class Board:
             position = position.halted(ask, self._lines[owned.owner])
         return Outcome(state=new, position=position, save=save)
 
+    def _say_waited(self, where: str) -> None:
+        """Say once for each handler that it made the device wait."""
+        if where not in self._waited:
+            self._waited.add(where)
+            LOGGER.warning("strict: %s waited for the device: it reads metrics that are not ready", where)
+
     def _check(self, memory: PyTree, before: PyTree, where: str) -> None:
         """Raise unless a memory has the structure that it had.
 
@@ -135,3 +147,11 @@ class Board:
         got: Any = jax.tree.structure(memory)
         if had != got:
             raise TypeError(f"{where} must return its memory with the structure {had}, got {got}")
+
+
+def _pending(state: State) -> bool:
+    """Whether the device is still at work on what the metrics are computed from."""
+    leaves: list[Any] = jax.tree.leaves(state.accumulators)
+    return not state.metrics.was_read and any(
+        isinstance(leaf, jax.Array) and not leaf.is_ready() for leaf in leaves
+    )

@@ -18,6 +18,7 @@ from axonax.loop.data._batch import BatchChangedError
 from axonax.loop.data._reader import Reader
 from axonax.loop.engine import _saving
 from axonax.loop.engine._board import Board, Outcome
+from axonax.loop.engine._doctor import Doctor, check_structure
 from axonax.loop.engine._job import Job, Run
 from axonax.loop.engine._machine import Advance, Machine
 from axonax.loop.engine._position import ENDED, NEXT_EPOCH, STEPS, Position
@@ -33,7 +34,8 @@ class Engine:
     """One run of a job: where it stands is a `Position`; what handlers see is an immutable `State`."""
 
     def __init__(self, job: Job, run: Run, *, donate: bool, watch: bool = False) -> None:
-        self._job, self._run, self._donate, self._watch = job, run, donate, watch
+        self._job, self._run, self._watch = job, run, watch
+        self._donate, self._doctor = donate and not run.strict, Doctor()
         self._signals = run.signals or Signals(terminates=job.saving is not None)
         key = jax.random.key(0) if run.key is None else run.key
         self._position = Position(key=key)
@@ -95,6 +97,7 @@ class Engine:
         )
         if self._feed.head is None:
             raise ValueError("data: the source is empty, it gave no batch in the first epoch")
+        fuses = run.fuse and not (self._watch or run.strict)
         try:
             self._machine = Machine(
                 self._job,
@@ -102,7 +105,7 @@ class Engine:
                 position.key,
                 self._feed.head,
                 donate=self._donate,
-                resident=(lambda: self._reader.resident) if run.fuse and not self._watch else None,
+                resident=(lambda: self._reader.resident) if fuses else None,
             )
         except (TypeError, ValueError) as error:
             # Subclasses (of JAX, of models) may not be made of one text.
@@ -214,6 +217,8 @@ class Engine:
                 if advance.values:
                     self._serve(iteration, advance)
                 iteration += advance.steps
+                if self._run.strict:
+                    self._doctor.examine(self._machine, self._position.stepped(iteration))
                 if board.completing.wakes(iteration):
                     self._position = self._position.stepped(iteration)
                     self._fire("iteration_completed", _stepping)
@@ -281,6 +286,8 @@ class Engine:
     def _keep(self, before: State, outcome: Outcome) -> None:
         """Go on with the state, the memory and the values that the handlers of an event left."""
         after = self._state_after = outcome.state
+        if self._run.strict and self._position.epoch > 1 and after.step_state is not before.step_state:
+            check_structure(before.step_state, after.step_state, f"a handler at {self._position.phase}")
         self._memory, self._extra = after.memory, after.metrics.extra
         if after.accumulators is not before.accumulators:
             self._machine.accumulate(after.accumulators)

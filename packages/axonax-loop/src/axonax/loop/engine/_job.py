@@ -76,6 +76,7 @@ class Run:
     steps_per_epoch: int | None = None
     resume: Path | bool = False
     fuse: bool = True
+    strict: bool = False
     signals: Signals | None = None
 
 

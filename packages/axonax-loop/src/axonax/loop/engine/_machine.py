@@ -15,6 +15,7 @@ import numpy as np
 from axonax.loop._state import Metrics, copy_arrays
 from axonax.loop.data._batch import check_arrays
 from axonax.loop.data._reader import ArraysFeed, Feed, sent
+from axonax.loop.engine._doctor import origin
 from axonax.loop.engine._job import Job, Run
 from axonax.loop.steps import _fused, _program
 
@@ -75,6 +76,7 @@ class Machine:
         self._seen: tuple[Any, Metrics] | None = None
         self._flying: deque[Any] = deque()
         self._usual = _fused.Usual()
+        self.newest: tuple[Any, ...] = ()
         self.restart()
 
     def restart(self) -> None:
@@ -86,6 +88,7 @@ class Machine:
         plan = self._plan
         if plan is None:
             rows = feed.take(1, tells_last=self._flushes)
+            self.newest = (self._carry, *rows)
             self._carry = self._program.advance(self._carry, self._sent(rows), self._constant)
             return Advance(steps=len(rows))
         take = feed.take
@@ -119,6 +122,11 @@ class Machine:
         )
         self._flying.append(token)
         return values
+
+    def diagnosis(self) -> str:
+        """Where the newest step got what is not finite, for steps that donate nothing."""
+        (carry, _), (batch, *last) = self.newest
+        return origin(self._job.recipe.update, carry, batch, self._constant, *last)
 
     def _sent(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         return sent(rows) if self._job.compile else rows

@@ -10,15 +10,12 @@ from typing import Any
 from axonax.loop._events import HALT_LOOP, Control, Handler
 from axonax.loop._filters import make_filter
 from axonax.loop._state import State
+from axonax.loop.engine._doctor import NonFiniteError
 from axonax.loop.engine._job import Job, Run
 from axonax.loop.engine._saving import LOGGER
 
 POLICIES = ("raise", "halt", "rollback")
 TRIES = 3
-
-
-class NonFiniteError(ArithmeticError):
-    """A loss was not finite; the text names the step."""
 
 
 @dataclass(frozen=True, kw_only=True)
