@@ -152,6 +152,5 @@ class Board:
 def _pending(state: State) -> bool:
     """Whether the device is still at work on what the metrics are computed from."""
     leaves: list[Any] = jax.tree.leaves(state.accumulators)
-    return not state.metrics.was_read and any(
-        isinstance(leaf, jax.Array) and not leaf.is_ready() for leaf in leaves
-    )
+    ready = all(leaf.is_ready() for leaf in leaves if hasattr(leaf, "is_ready"))
+    return not ready and not state.metrics.was_read
