@@ -18,6 +18,7 @@ from axonax.loop._loop import Loop as Loop
 from axonax.loop._lr_finder import RateSweep as RateSweep
 from axonax.loop._state import EvalState as EvalState
 from axonax.loop._state import History as History
+from axonax.loop._state import PopulationState as PopulationState
 from axonax.loop._state import Result as Result
 from axonax.loop._state import State as State
 from axonax.loop._state import TrainState as TrainState
@@ -25,6 +26,7 @@ from axonax.loop.data._arrays import Arrays as Arrays
 from axonax.loop.data._arrays import arrays as arrays
 from axonax.loop.engine._doctor import NonFiniteError as NonFiniteError
 from axonax.loop.engine._doctor import RecompileError as RecompileError
+from axonax.loop.steps._population import member as member
 from axonax.loop.steps._steps import TrainStep as TrainStep
 from axonax.loop.steps._steps import eval_step as eval_step
 from axonax.loop.steps._steps import train_step as train_step

@@ -25,6 +25,7 @@ from axonax.loop.engine._job import Attachment, Job, Run, Saving
 from axonax.loop.handlers._checkpoint import Checkpoint
 from axonax.loop.handlers._patience import check_watch
 from axonax.loop.steps._metrics import FIELDS, RESERVED, Measure, resolve_metric
+from axonax.loop.steps._population import population_evaluation, population_recipe, resolve_members
 from axonax.loop.steps._recipe import Recipe
 from axonax.tensor import names
 
@@ -224,6 +225,37 @@ class Loop(Basics, Policies):
         """
         run = self._run(data, state, epochs, key, steps_per_epoch, resume)
         return Engine(self._job, run, donate=False, watch=True).drive()
+
+    def vmap(self, keys: Any, **hyperparams: Any) -> Loop:
+        """Train many members as one program: other seeds, other rates, the same batches.
+
+        Values in ``metrics``, history and states get the members on a leading axis; `member` takes one of
+        them out. `early_stop` looks at each, and ``restore_best`` keeps the best of each.
+
+        Args:
+            keys: how many members (their keys are those of the seeds 0, 1, ...), a list of seeds, or keys.
+            **hyperparams: a value for each member, as ``learning_rate=[0.1, 0.01]``, of an optimizer whose
+                hyperparameters can be set.
+
+        Raises:
+            ValueError: no trainer, no members, a list of another length. When the run starts: the optimizer
+                has no such hyperparameter.
+            TypeError: ``keys`` is of another type.
+        """
+        if self.evaluation is None or self.recipe.members is not None:
+            raise ValueError(f"vmap: needs a trainer, this is a {self.kind}")
+        if not self.compile:
+            raise ValueError("vmap: needs compile=True")
+        members = resolve_members(keys, hyperparams)
+        differ = (f", {name} {each.min():g} to {each.max():g}" for name, each in members.hyperparams.items())
+        return replace(
+            self,
+            kind="population",
+            recipe=population_recipe(self.recipe, members),
+            evaluation=population_evaluation(self.evaluation, members.count),
+            facts=(*self.facts, ("members", f"{members.count}{''.join(differ)}")),
+            programs={},
+        )
 
     def lr_finder(
         self,

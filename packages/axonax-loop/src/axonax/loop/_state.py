@@ -44,6 +44,37 @@ class EvalState:
     model_state: PyTree
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class PopulationState:
+    """The step state of a population: every leaf of ``members`` has them on its leading axis.
+
+    ``active`` says of each whether it is still trained, ``(n,)`` bool.
+    """
+
+    members: TrainState
+    active: jax.Array
+
+    @property
+    def model_state(self) -> PyTree:
+        """The states of the models."""
+        return self.members.model_state
+
+    @property
+    def opt_state(self) -> PyTree:
+        """The states of the optimizers."""
+        return self.members.opt_state
+
+    def replace(self, **changes: PyTree) -> PopulationState:
+        """A copy with ``active``, ``members`` or parts of the members replaced."""
+        own = {name: changes.pop(name) for name in ("members", "active") if name in changes}
+        state = replace(self, **own)
+        return replace(state, members=state.members.replace(**changes)) if changes else state
+
+
+_TRAINED = TrainState | PopulationState
+
+
 class Metrics(Mapping[str, Any]):
     """Metric values by name; the accumulated ones are computed and read when the first is asked for.
 
@@ -168,14 +199,14 @@ class State:
     @property
     def model_state(self) -> PyTree:
         """The state of the model, in a trainer or evaluator; ``None`` in a loop over a plain step."""
-        if isinstance(self.step_state, TrainState | EvalState):
+        if isinstance(self.step_state, TrainState | EvalState | PopulationState):
             return self.step_state.model_state
         return None
 
     @property
     def opt_state(self) -> PyTree:
         """The state of the optimizer, in a trainer; ``None`` in other loops."""
-        return self.step_state.opt_state if isinstance(self.step_state, TrainState) else None
+        return self.step_state.opt_state if isinstance(self.step_state, _TRAINED) else None
 
     def replace(self, **changes: Any) -> State:
         """A copy with parts replaced; ``model_state`` and ``opt_state`` are parts of ``step_state``.
@@ -185,7 +216,7 @@ class State:
         """
         parts = {name: changes.pop(name) for name in ("model_state", "opt_state") if name in changes}
         if parts:
-            if not isinstance(self.step_state, TrainState):
+            if not isinstance(self.step_state, _TRAINED):
                 raise TypeError(
                     f"State.replace: only the state of a trainer has {' and '.join(parts)} to replace"
                 )
@@ -235,7 +266,7 @@ class Result:
     @property
     def opt_state(self) -> PyTree:
         """The state of the optimizer after a trainer; ``None`` after other loops."""
-        return self.step_state.opt_state if isinstance(self.step_state, TrainState) else None
+        return self.step_state.opt_state if isinstance(self.step_state, _TRAINED) else None
 
 
 def copy_arrays(tree: PyTree) -> PyTree:

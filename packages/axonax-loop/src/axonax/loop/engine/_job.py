@@ -15,6 +15,7 @@ from axonax.loop._state import State
 from axonax.loop.data._batch import rows_of, signature
 from axonax.loop.engine._signals import Signals
 from axonax.loop.steps._metrics import LossMeasure, Measure
+from axonax.loop.steps._population import Each
 from axonax.loop.steps._program import Program, make_program
 from axonax.loop.steps._recipe import Recipe
 
@@ -106,9 +107,11 @@ class Job:
     programs: dict[Any, Program] = field(default_factory=dict)
 
     @property
-    def measures(self) -> tuple[Measure | LossMeasure, ...]:
+    def measures(self) -> tuple[Any, ...]:
         """What is accumulated: the loss where there is one, then the metrics."""
-        return (LossMeasure(), *self.metrics) if self.recipe.tracks_loss else self.metrics
+        found = (LossMeasure(), *self.metrics) if self.recipe.tracks_loss else self.metrics
+        count = self.recipe.members
+        return found if count is None else tuple(Each(measure=each, count=count) for each in found)
 
     @property
     def batch_rows(self) -> int:

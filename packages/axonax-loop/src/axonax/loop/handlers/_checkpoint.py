@@ -10,9 +10,9 @@ from typing import Any
 
 from axonax.loop._events import Control, Handler, Save
 from axonax.loop._filters import Filter
-from axonax.loop._state import State
+from axonax.loop._state import PopulationState, State
 from axonax.loop.engine._job import Job, Run
-from axonax.loop.handlers._patience import better, check_metric, watched
+from axonax.loop.handlers._patience import better, check_metric, watched, watched_each
 
 ENDS = ("completed", "halted", "data_exhausted")
 Memory = dict[str, Any]
@@ -45,7 +45,10 @@ class Checkpoint:
         def save(state: State, memory: Memory) -> tuple[Memory, Control]:
             best, is_best = memory["best"], False
             if self.best is not None:
-                value = watched("checkpoint", self.best, state)
+                if isinstance(state.step_state, PopulationState):
+                    value = watched_each("checkpoint", self.best, state, self.mode)[1]
+                else:
+                    value = watched("checkpoint", self.best, state)
                 is_best = better(value, best, self.mode)
                 best = value if is_best else best
             return {"iteration": state.iteration, "best": best}, Control(Save(best=is_best), state)

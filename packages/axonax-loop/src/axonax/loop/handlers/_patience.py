@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from axonax.loop._state import State
 from axonax.loop.engine._job import Job
 from axonax.tensor import names
@@ -23,6 +25,13 @@ class Patience(NamedTuple):
         if better(value, self.best, mode, min_delta):
             return Patience(best=value, stale=0)
         return self._replace(stale=self.stale + 1)
+
+    def observe_each(self, values: np.ndarray, mode: str, min_delta: float, active: np.ndarray) -> Patience:
+        """What is known of each member of a population after one more value; the inactive stay."""
+        gain = values - self.best if mode == "max" else self.best - values
+        up = active & ~np.isnan(values) & (np.isnan(self.best) | (gain > min_delta))
+        stale = np.where(up, 0, np.where(active, self.stale + 1, self.stale))
+        return Patience(best=np.where(up, values, self.best), stale=stale)  # type: ignore[arg-type]
 
 
 def better(value: float, best: float, mode: str, min_delta: float = 0.0) -> bool:
@@ -72,4 +81,14 @@ def watched(who: str, name: str, state: State) -> float:
     value: Any = names.lookup(
         state.metrics, name, f"metric to watch in {who} (what is added before it comes first):"
     )
+    if np.ndim(value):
+        raise ValueError(f"{who}: the metric to watch must be a number, {name} has shape {np.shape(value)}")
     return float(value)
+
+
+def watched_each(who: str, name: str, state: State, mode: str) -> tuple[np.ndarray, float]:
+    """The values of a metric for each member of a population, and the best of them."""
+    values = np.asarray(names.lookup(state.metrics, name, f"metric to watch in {who}:"), float)
+    some = values[~np.isnan(values)]
+    best = math.nan if not some.size else float(some.max() if mode == "max" else some.min())
+    return values, best

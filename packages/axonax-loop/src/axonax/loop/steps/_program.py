@@ -89,14 +89,14 @@ def make_program(
 def empty(measures: Sequence[Measure | LossMeasure], outputs: Any) -> Accumulators:
     """The accumulators of no steps, for the outputs of one."""
     fresh = {measure.name: measure.init(outputs) for measure in measures}
-    tracked = any(isinstance(measure, LossMeasure) for measure in measures)
+    tracked = any(measure.name == LossMeasure.name for measure in measures)
     return {**fresh, WATCH: jnp.zeros(2, jnp.int32)} if tracked else fresh
 
 
 def watched(watch: jax.Array, loss: Any) -> jax.Array:
     """The count of steps and the first whose loss was not finite, after one more."""
     count, bad = watch[0] + 1, watch[1]
-    return jnp.stack([count, jnp.where((bad == 0) & ~jnp.isfinite(loss), count, bad)])
+    return jnp.stack([count, jnp.where((bad == 0) & ~jnp.isfinite(loss).all(), count, bad)])
 
 
 def fresh_accumulators(

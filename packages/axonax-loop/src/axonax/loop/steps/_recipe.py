@@ -37,7 +37,8 @@ class Recipe:
     ``update(carry, batch, constant, *last) -> (carry, outputs)`` is one step; ``check(batch, step_state)``
     looks at the first batch before anything is compiled; ``view(batch)`` names the parts of a batch for
     errors; ``flushes(step_state)`` says whether steps are told which batch is the last of an epoch;
-    ``refit(step_state, model_state)`` goes on with a model of other parameters.
+    ``refit(step_state, model_state)`` goes on with a model of other parameters; ``members`` is how many
+    models are trained at once, on a leading axis of all outputs, ``None`` for one without.
     """
 
     start: Callable[[jax.Array, Any, PyTree], PyTree]
@@ -48,6 +49,7 @@ class Recipe:
     view: Callable[[Any], PyTree] = same
     flushes: Callable[[PyTree], bool] = lambda step_state: False
     refit: Callable[[PyTree, PyTree], PyTree] | None = None
+    members: int | None = None
     tracks_loss: bool = False
     needs_state: bool = False
 
