@@ -76,7 +76,9 @@ def population_recipe(inner: Recipe, members: Members) -> Recipe:
         def kept(after: jax.Array, before: jax.Array) -> jax.Array:
             return jnp.where(active.reshape(active.shape + (1,) * (after.ndim - 1)), after, before)
 
-        return (jax.tree.map(kept, new, old), active), outputs
+        # Another pass over all leaves only where a member is out.
+        every = jax.lax.cond(active.all(), lambda: new, lambda: jax.tree.map(kept, new, old))
+        return (every, active), outputs
 
     def split(state: PopulationState) -> tuple[PyTree, PyTree]:
         carry, constant = inner.split(state.members)
