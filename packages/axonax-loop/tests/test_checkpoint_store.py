@@ -107,6 +107,19 @@ def test_the_newest_are_kept_and_the_best(tmp_path: Path) -> None:
         assert store.steps() == [3, 6]
 
 
+def test_a_save_after_going_back_stays_and_what_was_left_behind_goes(tmp_path: Path) -> None:
+    saved(tmp_path, 2, 5, keep=1, best=(2,))
+    file = tmp_path / "step_00000005" / _folder.DOCUMENT
+    file.write_bytes(file.read_bytes()[:-1])
+    with Store(tmp_path, keep=1) as store:
+        loaded = store.load()
+        assert loaded is not None
+        assert loaded.step == 2
+        store.save(3, ARRAYS, {"step": 3})
+        store.wait()
+        assert store.steps() == [2, 3]
+
+
 def test_a_step_saved_again_takes_the_place_of_the_first_and_stays_the_best(tmp_path: Path) -> None:
     saved(tmp_path, 1, 2, best=(2,))
     with Store(tmp_path) as store:

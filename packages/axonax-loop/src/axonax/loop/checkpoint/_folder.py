@@ -82,9 +82,12 @@ def draft(path: Path, step: int, best: bool) -> Iterator[Path]:
         raise
 
 
-def prune(path: Path, keep: int) -> None:
-    """Remove all checkpoints but the newest ``keep`` and the newest that was the best."""
-    found = entries(path)
+def prune(path: Path, keep: int, written: int | None = None) -> None:
+    """Remove all checkpoints but the newest ``keep`` and the newest that was the best.
+
+    Later ones than the step just ``written`` are damaged, or of a run that was gone back from: they go too.
+    """
+    found = [each for each in entries(path) if written is None or each.step <= written]
     best = next((each for each in reversed(found) if _was_best(each.path)), None)
     kept = {each.path for each in found[-keep:]} | ({best.path} if best is not None else set())
     for child in sorted(path.iterdir()):

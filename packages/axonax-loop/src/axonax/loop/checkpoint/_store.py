@@ -99,7 +99,7 @@ class Store:
             with _folder.draft(self.path, step, best) as folder:
                 files.save(folder / _folder.ARRAYS, trees.unflatten(found))
                 _folder.write_json(folder / _folder.DOCUMENT, document)
-            _folder.prune(self.path, self._keep)
+            self._prune(step)
 
         if self._asynchronous:
             self._thread = threading.Thread(target=self._attempt, args=(write,), name="checkpoint")
@@ -143,6 +143,13 @@ class Store:
             listed = "\n  ".join(wrong)
             raise ValueError(f"checkpoint: none in {self.path} can be read:\n  {listed}")
         return None
+
+    def _prune(self, step: int) -> None:
+        """Remove what is not kept; what cannot be removed now goes with the next save."""
+        try:
+            _folder.prune(self.path, self._keep, step)
+        except OSError as error:
+            LOGGER.warning("checkpoint: older ones stay in %s: %s", self.path, error)
 
     def _attempt(self, write: Callable[[], None]) -> None:
         """Write, and remember what could not be written for another try."""
