@@ -3,6 +3,7 @@
 Begin with `trainer`, `evaluator` or `loop`; add metrics and handlers; `Loop.run` it over data.
 """
 
+from axonax.loop import loss_scale as loss_scale
 from axonax.loop._events import EVENTS as EVENTS
 from axonax.loop._events import HALT_EPOCH as HALT_EPOCH
 from axonax.loop._events import HALT_LOOP as HALT_LOOP
@@ -26,6 +27,7 @@ from axonax.loop.data._arrays import Arrays as Arrays
 from axonax.loop.data._arrays import arrays as arrays
 from axonax.loop.engine._doctor import NonFiniteError as NonFiniteError
 from axonax.loop.engine._doctor import RecompileError as RecompileError
+from axonax.loop.loss_scale import LossScale as LossScale
 from axonax.loop.steps._population import member as member
 from axonax.loop.steps._steps import TrainStep as TrainStep
 from axonax.loop.steps._steps import eval_step as eval_step

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from axonax.loop._events import callable_name
@@ -10,11 +11,23 @@ from axonax.loop._loop import Loop
 from axonax.loop._state import State
 from axonax.loop.data._batch import read
 from axonax.loop.steps import _recipe
-from axonax.loop.steps._check import model_check
-from axonax.loop.steps._loss import optional_loss, resolve_loss
-from axonax.loop.steps._model import resolve_model
+from axonax.loop.steps._check import model_check, model_explain
+from axonax.loop.steps._descent import Descent
+from axonax.loop.steps._loss import LossFunction
+from axonax.loop.steps._losses import OutputLosses, optional_losses, resolve_losses
+from axonax.loop.steps._metrics import part_measures
+from axonax.loop.steps._model import Net, described, resolve_model
 from axonax.loop.steps._optimizer import Updater, resolve_optimizer
+from axonax.loop.steps._players import (
+    check_players,
+    players_averaged,
+    players_evaluation,
+    players_step,
+)
+from axonax.loop.steps._precision import with_policy
+from axonax.loop.steps._recipe import Recipe
 from axonax.loop.steps._steps import (
+    Objective,
     make_train_step,
     model_init,
     model_objective,
@@ -23,6 +36,7 @@ from axonax.loop.steps._steps import (
     user_init,
     user_objective,
 )
+from axonax.loop.steps._transforms import Transforms
 
 PyTree = Any
 
@@ -68,7 +82,7 @@ def trainer(
     optimizer: Any = None,
     *,
     loss_options: Mapping[str, Any] | None = None,
-    objective: Callable[..., Any] | None = None,
+    objective: Callable[..., Any] | Mapping[str, Callable[..., Any]] | None = None,
     init: Callable[..., PyTree] | None = None,
     compile: bool = True,
 ) -> Loop:
@@ -89,17 +103,25 @@ def trainer(
             go to an ``apply`` that has such parameters. Inputs in a tuple are passed one by one, in a dict
             as one dict.
         loss: a name, or a function ``(y_true, y_pred)`` that returns one value an example, or a scalar that
-            is the mean of its batch. A function gets the predictions as they are, unless it declares by
-            `axonax.tensor.contracts.expects` what they must be: then it is treated as by its name.
-        optimizer: a name or an Optax pair; to one that takes them go ``value``, ``grad`` and ``value_fn``; to
+            is the mean of its batch; one whose parameters are named the other way round, as Optax's
+            ``(logits, labels)``, is called that way round. A function gets the predictions as they are,
+            unless it declares by `axonax.tensor.contracts.expects` what they must be: then it is treated as
+            by its name. Of a model with several outputs a dict by name, or a tuple: each a loss, a pair
+            ``(loss, weight)``, or ``None`` to ignore the output. Their weighted sum is trained on, and each
+            is reported as ``loss_<name>``.
+        optimizer: a name or an Optax pair; a dict of these by patterns of paths (`axonax.tensor.trees`),
+            the first that matches decides, ``None`` leaves parameters alone; with several objectives a dict
+            by player. To one that takes them go ``value``, ``grad`` and ``value_fn``; to
             one that names them, or whose state has ``extra_arguments`` that do (it may stand deep in an
             ``optax.chain``), ``weight``: what the loss of the batch is a mean over, the sum of the weights,
             else the number of its values; and ``flush``: whether the batch is the last of its epoch.
         loss_options: of a loss by name: ``{"label_smoothing": 0.1}``, ``{"from_logits": True}`` for a model
-            whose outputs are logits.
+            whose outputs are logits; with several losses by output: ``{"digit": {...}}``.
         objective: ``objective(model_state, batch) -> loss`` or ``(loss, outputs)``; it may take ``train=``
             and ``key=``. ``outputs`` is a dict for metrics; its ``"buffers"`` replace those of a
-            `ModelState`, its ``"weights"`` weigh a loss of one value an example.
+            `ModelState`, its ``"weights"`` weigh a loss of one value an example. A dict of objectives is one
+            a player: in each step they move in turn, each by its own objective of the states of all,
+            ``{"generator": ..., "discriminator": ...}``, which ``init`` returns by player.
         init: ``init(key, batch)`` or ``init(key)``, the first parameters of an objective.
         compile: jit the step and donate the state.
 
@@ -109,24 +131,23 @@ def trainer(
         TypeError: an argument is missing or of a type that it cannot be.
     """
     if objective is not None:
-        return _objective_trainer(objective, init, optimizer, (model, loss, loss_options), compile)
+        if init is None or optimizer is None or any(each is not None for each in (model, loss, loss_options)):
+            raise TypeError(
+                "trainer: an objective goes with init= and optimizer=, without a model and a loss"
+            )
+        _check_callable("trainer", init=init)
+        if isinstance(objective, Mapping):
+            return _players_trainer(objective, init, optimizer, compile)
+        return _objective_trainer(objective, init, optimizer, compile)
     if model is None or loss is None or optimizer is None or init is not None:
         raise TypeError("trainer: pass model, loss and optimizer, or objective=, init= and optimizer=")
     net, updater = resolve_model(model, "trainer"), _optimizer(optimizer)
-    mean = resolve_loss(loss, "trainer", loss_options, net)
-    model_loss = model_objective(net, mean)
-    step = make_train_step(model_loss, model_init(net), updater)
-    return Loop(
-        kind="trainer",
-        recipe=_recipe.train_recipe(step, updater, model_check(net, mean, train=True, compile=compile), read),
-        evaluation=_recipe.eval_recipe(
-            objective_step(model_loss),
-            model_check(net, mean, train=False, look=False, compile=compile),
-            read,
-            tracks_loss=True,
-        ),
+    mean = resolve_losses(loss, "trainer", loss_options, net)
+    return _trainer(
+        functools.partial(_model_recipes, net, mean, updater, compile),
+        parts=mean.names if isinstance(mean, OutputLosses) else (),
         compile=compile,
-        facts=(("model", type(model).__name__), ("loss", str(mean)), ("optimizer", updater.name)),
+        facts=(("model", described(model)), ("loss", str(mean)), ("optimizer", updater.name)),
     )
 
 
@@ -146,32 +167,120 @@ def evaluator(
         TypeError: no model, or no loss.
     """
     net = resolve_model(model, "evaluator")
-    mean = optional_loss(loss, "evaluator", loss_options, net)
+    mean = optional_losses(loss, "evaluator", loss_options, net)
     step = predict_step(net) if mean is None else objective_step(model_objective(net, mean))
     check = model_check(net, mean, train=False, compile=compile)
-    facts = (("model", type(model).__name__), *([("loss", str(mean))] if mean else []))
+    facts = (("model", described(model)), *([("loss", str(mean))] if mean else []))
     recipe = _recipe.eval_recipe(step, check, read, tracks_loss=mean is not None)
-    return Loop(kind="evaluator", recipe=recipe, compile=compile, facts=facts)
+    parts = mean.names if isinstance(mean, OutputLosses) else ()
+    return Loop(kind="evaluator", recipe=recipe, metrics=part_measures(parts), compile=compile, facts=facts)
 
 
-def _objective_trainer(
-    function: Callable[..., Any], init: Any, optimizer: Any, others: tuple[Any, ...], compile: bool
+def _trainer(
+    build: Callable[[Transforms], tuple[Recipe, Recipe]],
+    *,
+    parts: Sequence[str] = (),
+    compile: bool,
+    facts: tuple[tuple[str, str], ...],
 ) -> Loop:
-    if init is None or optimizer is None or any(each is not None for each in others):
-        raise TypeError("trainer: an objective goes with init= and optimizer=, without a model and a loss")
-    _check_callable("trainer", objective=function, init=init)
-    updater = _optimizer(optimizer)
-    objective = user_objective(function)
-    step = make_train_step(objective, user_init(init), updater)
+    recipe, evaluation = build(Transforms())
     return Loop(
         kind="trainer",
-        recipe=_recipe.train_recipe(step, updater),
-        evaluation=_recipe.eval_recipe(
-            objective_step(objective), _recipe.no_check, _recipe.same, tracks_loss=True
-        ),
+        recipe=recipe,
+        evaluation=evaluation,
+        metrics=part_measures(parts),
         compile=compile,
-        facts=(("objective", callable_name(function)), ("optimizer", updater.name)),
+        facts=facts,
+        build=build,
     )
+
+
+def _model_recipes(
+    net: Net, loss: LossFunction | OutputLosses, updater: Updater, compile: bool, transforms: Transforms
+) -> tuple[Recipe, Recipe]:
+    """How a model is trained on a loss and evaluated."""
+    net = with_policy(net, transforms.precision)
+    objective = model_objective(net, loss)
+    step = make_train_step(objective, model_init(net), _descent(updater, transforms))
+    recipe = _recipe.train_recipe(
+        step,
+        _flushes(updater, transforms),
+        model_check(net, loss, train=True, compile=compile),
+        model_explain(net, loss, train=True),
+        read,
+    )
+    look = model_check(net, loss, train=False, look=False, compile=compile)
+    return recipe, _recipe.eval_recipe(objective_step(objective), look, read, tracks_loss=True)
+
+
+def _objective_trainer(function: Any, init: Any, optimizer: Any, compile: bool) -> Loop:
+    _check_callable("trainer", objective=function)
+    updater, objective = _optimizer(optimizer), user_objective(function)
+
+    def build(transforms: Transforms) -> tuple[Recipe, Recipe]:
+        _without_model(transforms)
+        step = make_train_step(objective, user_init(init), _descent(updater, transforms))
+        evaluation = _recipe.eval_recipe(
+            objective_step(objective), _recipe.no_check, _recipe.same, tracks_loss=True
+        )
+        return _recipe.train_recipe(step, _flushes(updater, transforms)), evaluation
+
+    facts = (("objective", callable_name(function)), ("optimizer", updater.name))
+    return _trainer(build, compile=compile, facts=facts)
+
+
+def _players_trainer(functions: Mapping[str, Any], init: Any, optimizers: Any, compile: bool) -> Loop:
+    check_players(functions, optimizers)
+    objectives: dict[str, Objective] = {name: user_objective(each) for name, each in functions.items()}
+    updaters = {name: resolve_optimizer(optimizers[name], f"trainer: {name}") for name in objectives}
+
+    def build(transforms: Transforms) -> tuple[Recipe, Recipe]:
+        _without_model(transforms)
+        descents = {name: _descent(each, transforms, f"trainer: {name}") for name, each in updaters.items()}
+        evaluation = _recipe.eval_recipe(
+            players_evaluation(objectives),
+            _recipe.no_check,
+            _recipe.same,
+            tracks_loss=True,
+            evaluated=players_averaged,
+        )
+        flushes = _players_flush(updaters, transforms)
+        return _recipe.train_recipe(players_step(objectives, user_init(init), descents), flushes), evaluation
+
+    facts = tuple(
+        ("player", f"{name}: {callable_name(function)}, {updaters[name].name}")
+        for name, function in functions.items()
+    )
+    return _trainer(build, parts=[f"loss_{name}" for name in objectives], compile=compile, facts=facts)
+
+
+def _descent(updater: Updater, transforms: Transforms, who: str = "trainer") -> Descent:
+    return Descent(optimizer=updater, transforms=transforms, who=who)
+
+
+def _flushes(updater: Updater, transforms: Transforms) -> Callable[[Any], bool]:
+    return lambda state: transforms.accumulate > 1 or updater.flushes(state.opt_state)
+
+
+def _players_flush(updaters: Mapping[str, Updater], transforms: Transforms) -> Callable[[Any], bool]:
+    def flushes(state: Any) -> bool:
+        asked = (each.flushes(state.opt_state[name]) for name, each in updaters.items())
+        return transforms.accumulate > 1 or any(asked)
+
+    return flushes
+
+
+def _without_model(transforms: Transforms) -> None:
+    """Raise where a transform needs a model.
+
+    Raises:
+        ValueError: a policy of precision is for models.
+    """
+    if transforms.precision is not None:
+        raise ValueError(
+            "precision: goes with a model; an objective casts by itself what it computes with, by "
+            "policy.cast_compute(...)"
+        )
 
 
 def _optimizer(optimizer: Any) -> Updater:

@@ -20,6 +20,7 @@ from axonax.loop._filters import Count, Seconds, make_filter
 from axonax.loop._lr_finder import RateSweep, Sweep, suggested
 from axonax.loop._policies import Policies
 from axonax.loop._state import Result, State
+from axonax.loop._transforms import Build, Transforming
 from axonax.loop.engine._engine import Engine
 from axonax.loop.engine._job import Attachment, Job, Run, Saving
 from axonax.loop.handlers._checkpoint import Checkpoint
@@ -27,13 +28,14 @@ from axonax.loop.handlers._patience import check_watch
 from axonax.loop.steps._metrics import FIELDS, RESERVED, Measure, resolve_metric
 from axonax.loop.steps._population import population_evaluation, population_recipe, resolve_members
 from axonax.loop.steps._recipe import Recipe
+from axonax.loop.steps._transforms import Transforms
 from axonax.tensor import names
 
 PyTree = Any
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Loop(Basics, Policies):
+class Loop(Basics, Policies, Transforming):
     """What to do with batches, and at which events: an immutable value that runs as often as wanted.
 
     Made by `loop`, `trainer` and `evaluator`; `metric`, `on`, `validate`, `log` and `progress` return a new
@@ -50,6 +52,8 @@ class Loop(Basics, Policies):
     saving: Saving | None = None
     facts: tuple[tuple[str, str], ...] = ()
     programs: dict[Any, Any] = field(default_factory=dict)
+    transforms: Transforms = field(default_factory=Transforms)
+    build: Build | None = None
 
     @functools.cached_property
     def _job(self) -> Job:

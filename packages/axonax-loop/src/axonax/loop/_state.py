@@ -23,13 +23,15 @@ PyTree = Any
 class TrainState:
     """The step state of a trainer: all that one training step reads and changes.
 
-    ``iteration`` counts steps; ``key`` is the key that each step folds with it for dropout and the like.
+    ``iteration`` counts steps; ``key`` is the key that each step folds with it for dropout and the like;
+    ``extras`` are the states of the step's transforms by name.
     """
 
     model_state: PyTree
     opt_state: PyTree
     iteration: jax.Array
     key: jax.Array
+    extras: PyTree = ()
 
     def replace(self, **changes: PyTree) -> TrainState:
         """A copy with the named parts replaced."""

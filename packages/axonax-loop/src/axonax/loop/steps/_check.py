@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +10,10 @@ import jax.numpy as jnp
 
 from axonax.loop._state import EvalState, TrainState
 from axonax.loop.data._batch import Batch, check_rows, read
+from axonax.loop.steps._explain import explain
+from axonax.loop.steps._leaves import joined, part
 from axonax.loop.steps._loss import LossFunction, check_fit
+from axonax.loop.steps._losses import OutputLosses
 from axonax.loop.steps._model import Net
 from axonax.tensor.contracts import Closing
 from axonax.tensor.precision import promoted
@@ -30,17 +33,14 @@ class Extremes(NamedTuple):
 
 
 def model_check(
-    net: Net, loss: LossFunction | None, *, train: bool, compile: bool, look: bool = True
+    net: Net, loss: LossFunction | OutputLosses | None, *, train: bool, compile: bool, look: bool = True
 ) -> Callable[[Any, PyTree], None]:
     """The check of a first batch: shapes, rows, labels, and with ``look`` the predictions themselves.
 
-    A forward pass is run only if the loss needs probabilities and the model does not vouch for them. Its key
+    A forward pass is run only if a loss needs probabilities and the model does not vouch for them. Its key
     is that of no step, and its buffers are dropped.
     """
-
-    def predict(state: PyTree, inputs: PyTree, key: Any) -> PyTree:
-        return net.apply(state, inputs, train=train, key=key)[0]
-
+    predict = _predict(net, train)
     # For its cache of shapes too: a validation after each epoch must not trace the model again.
     jitted: Any = jax.jit(predict)
     measure = None if loss is None or not look else _measure(jitted if compile else predict, loss, compile)
@@ -51,29 +51,57 @@ def model_check(
         if loss is None:
             return
         key = jax.random.key(0) if train else None
-        prediction = jitted.eval_shape(step_state.model_state, parts.inputs, key)
-        check_fit(parts.targets, prediction)
-        loss.check_labels(parts.targets, prediction)
-        doubted = loss.doubted(parts.targets, prediction)
-        if measure is None or doubted is None:
-            return
-        found = measure(step_state.model_state, parts, key, expected=doubted)
-        complaint = unlike(doubted, Extremes(*map(float, found)), prediction.dtype)
-        if complaint:
-            raise ValueError(f'loss "{loss.name}" needs {complaint}: {loss.advice(doubted)}')
+        arrays, others = part(step_state.model_state)
+        prediction = jitted.eval_shape(arrays, others, parts.inputs, key)
+        for place, (each, own, predicted) in enumerate(loss.views(parts, prediction)):
+            check_fit(own.targets, predicted)
+            each.check_labels(own.targets, predicted)
+            doubted = each.doubted(own.targets, predicted)
+            if measure is None or doubted is None:
+                continue
+            found = measure(arrays, others, parts, key, expected=doubted, place=place)
+            complaint = unlike(doubted, Extremes(*map(float, found)), predicted.dtype)
+            if complaint:
+                raise ValueError(f'loss "{each.name}" needs {complaint}: {each.advice(doubted)}')
 
     return check
 
 
-def _measure(predict: Callable[..., Any], loss: LossFunction, compile: bool) -> Callable[..., Extremes]:
-    """The extremes of what a model predicts for one batch."""
+def model_explain(
+    net: Net, loss: LossFunction | OutputLosses | None, *, train: bool
+) -> Callable[[Any, PyTree, Sequence[Any]], str | None]:
+    """``(batch, step_state, metrics) ->`` what is wrong with a batch whose loss is not finite."""
+    jitted: Any = jax.jit(_predict(net, train))
 
-    def measure(state: PyTree, batch: Batch, key: Any, expected: Closing) -> Extremes:
-        prediction = predict(state, batch.inputs, key)
-        loss.mean(batch, prediction)  # refuses shapes that do not fit it
-        return extremes(prediction, batch, expected, loss.options.get("ignore_index"))
+    def look(batch: Any, step_state: TrainState | EvalState, metrics: Sequence[Any] = ()) -> str | None:
+        key = jax.random.key(0) if train else None
+        prediction = jitted.eval_shape(*part(step_state.model_state), read(batch).inputs, key)
+        return explain(batch, prediction, loss, metrics)
 
-    return jax.jit(measure, static_argnames="expected") if compile else measure
+    return look
+
+
+def _predict(net: Net, train: bool) -> Callable[..., PyTree]:
+    def predict(arrays: PyTree, others: PyTree, inputs: PyTree, key: Any) -> PyTree:
+        return net.apply(joined(arrays, others), inputs, train=train, key=key)[0]
+
+    return predict
+
+
+def _measure(
+    predict: Callable[..., Any], loss: LossFunction | OutputLosses, compile: bool
+) -> Callable[..., Extremes]:
+    """The extremes of what a model predicts for one batch, in the output of the loss at a place."""
+
+    def measure(
+        arrays: PyTree, others: PyTree, batch: Batch, key: Any, expected: Closing, place: int
+    ) -> Extremes:
+        prediction = predict(arrays, others, batch.inputs, key)
+        each, own, predicted = loss.views(batch, prediction)[place]
+        each.mean(own, predicted)  # refuses shapes that do not fit it
+        return extremes(predicted, own, expected, each.options.get("ignore_index"))
+
+    return jax.jit(measure, static_argnames=("expected", "place")) if compile else measure
 
 
 def extremes(prediction: jax.Array, batch: Batch, expected: Closing, ignored: int | None = None) -> Extremes:

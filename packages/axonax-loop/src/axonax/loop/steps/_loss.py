@@ -12,6 +12,7 @@ import numpy as np
 
 from axonax.loop.data._batch import Batch, rows
 from axonax.loop.steps import _signature
+from axonax.loop.steps._calling import targets_first
 from axonax.loop.steps._mean import Mean, batch_mean
 from axonax.loop.steps._model import Net
 from axonax.tensor import contracts, plugins
@@ -54,6 +55,14 @@ class LossFunction:
             values = jnp.asarray(self._call(batch.targets, prediction))
         self._check_values(values, batch, prediction)
         return batch_mean(values, batch.weights, rows(batch.targets), f'loss "{self.name}"')
+
+    def means(self, batch: Batch, prediction: PyTree, logits: PyTree = None) -> tuple[Mean, dict[str, Mean]]:
+        """The mean over a batch, and those of its parts by name: there are none."""
+        return self.mean(batch, prediction, logits), {}
+
+    def views(self, batch: Batch, prediction: PyTree) -> list[tuple[LossFunction, Batch, PyTree]]:
+        """The loss with what it sees of a batch and of the predictions: all."""
+        return [(self, batch, prediction)]
 
     def of_logits(self, targets: PyTree, prediction: PyTree) -> bool:
         """Whether the loss is taken of the logits behind predictions of these shapes."""
@@ -148,12 +157,7 @@ def resolve_loss(loss: Any, who: str, options: Mapping[str, Any] | None, net: Ne
             f"{who}: loss_options ({', '.join(options)}) go with a loss given by name, or one that declares "
             "itself by axonax.tensor.contracts.expects"
         )
-    return LossFunction(function=function, name=name, named=False)
-
-
-def optional_loss(loss: Any, who: str, options: Mapping[str, Any] | None, net: Net) -> LossFunction | None:
-    """As `resolve_loss`; ``None`` where there is neither a loss nor options."""
-    return None if loss is None and not options else resolve_loss(loss, who, options, net)
+    return LossFunction(function=targets_first(function), name=name, named=False)
 
 
 def _like_a_named(function: Callable[..., Any]) -> bool:

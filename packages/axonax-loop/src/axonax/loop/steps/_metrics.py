@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from axonax.loop.steps import _signature
+from axonax.loop.steps._calling import targets_first
 from axonax.loop.steps._mean import Mean, add_mean, compute_mean, empty_mean, mean_metric
 from axonax.tensor import names, plugins
 from axonax.tensor.contracts import Metric
@@ -85,6 +86,22 @@ class LossMeasure:
         """Nothing: the loss has seen the targets before."""
 
 
+def part_measures(names: Sequence[str]) -> tuple[Measure, ...]:
+    """The exact means of the parts of a loss, under the names that a step gives them in ``loss_parts``."""
+    return tuple(Measure(name=name, metric=_part_metric(name), transform=_part_of(name)) for name in names)
+
+
+def _part_of(name: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    return lambda outputs: (outputs["loss_parts"][name],)
+
+
+def _part_metric(name: str) -> Metric:
+    def update(state: Any, mean: Mean, *, weights: Any = None, where: Any = None) -> Any:
+        return add_mean(state, mean)
+
+    return Metric(init=lambda mean: empty_mean(), update=update, merge=None, compute=compute_mean, name=name)
+
+
 def resolve_metric(
     metric: Any,
     name: str | None,
@@ -115,7 +132,8 @@ def resolve_metric(
     if not name:
         raise ValueError("metric: a Metric or function without a name of its own needs name=")
     if not isinstance(metric, Metric):
-        metric = mean_metric(metric, name)
+        usual = transform is None and tuple(fields) == FIELDS
+        metric = mean_metric(targets_first(metric) if usual else metric, name)
     return Measure(name=name, metric=metric, fields=tuple(fields), transform=transform, named=named)
 
 

@@ -11,8 +11,8 @@ import jax
 
 from axonax.loop._state import EvalState, TrainState
 from axonax.loop.steps import _signature
+from axonax.loop.steps._leaves import divide, joined, part
 from axonax.loop.steps._model import call_init, trained, with_trained
-from axonax.loop.steps._optimizer import Updater
 from axonax.loop.steps._steps import Outputs, TrainStep
 from axonax.tensor import trees
 from axonax.tensor.updates import evaluation_params
@@ -35,8 +35,9 @@ class Recipe:
     ``start(key, batch, state) -> step_state``; ``split(step_state) -> (carry, constant)`` parts what steps
     change from what they only read, ``join(carry, constant)`` is its inverse;
     ``update(carry, batch, constant, *last) -> (carry, outputs)`` is one step; ``check(batch, step_state)``
-    looks at the first batch before anything is compiled; ``view(batch)`` names the parts of a batch for
-    errors; ``flushes(step_state)`` says whether steps are told which batch is the last of an epoch;
+    looks at the first batch before anything is compiled; ``explain(batch, step_state, metrics)`` says what
+    is wrong with a batch whose loss was not finite, or ``None``; ``view(batch)`` names the parts of a batch
+    for errors; ``flushes(step_state)`` says whether steps are told which batch is the last of an epoch;
     ``refit(step_state, model_state)`` goes on with a model of other parameters; ``members`` is how many
     models are trained at once, on a leading axis of all outputs, ``None`` for one without.
     """
@@ -46,6 +47,7 @@ class Recipe:
     split: Callable[[PyTree], tuple[PyTree, PyTree]] = lambda state: (state, ())
     join: Callable[[PyTree, PyTree], PyTree] = lambda carry, constant: carry
     check: Callable[[Any, PyTree], None] = no_check
+    explain: Callable[..., str | None] = lambda batch, step_state, metrics=(): None
     view: Callable[[Any], PyTree] = same
     flushes: Callable[[PyTree], bool] = lambda step_state: False
     refit: Callable[[PyTree, PyTree], PyTree] | None = None
@@ -73,46 +75,56 @@ def _typed(state: Any) -> TrainState:
     return typed
 
 
+def _parted(state: TrainState) -> tuple[TrainState, Any]:
+    """The arrays of a state, its key as integers, and what of its model is no array."""
+    arrays, others = part(state.model_state)
+    return _raw(state if others == () else state.replace(model_state=arrays)), others
+
+
+def _whole(carry: TrainState, others: Any) -> TrainState:
+    state = _typed(carry)
+    return state if others == () else state.replace(model_state=joined(state.model_state, others))
+
+
 def train_recipe(
     step: TrainStep,
-    optimizer: Updater,
+    flushes: Callable[[PyTree], bool],
     check: Callable[[Any, PyTree], None] = no_check,
+    explain: Callable[..., str | None] = lambda batch, step_state, metrics=(): None,
     view: Callable[[Any], PyTree] = same,
 ) -> Recipe:
-    """The recipe of a trainer; a `TrainState` to start from is gone on with, all else is a model's state."""
-
-    def start(key: jax.Array, batch: Any, state: PyTree) -> TrainState:
-        return state if isinstance(state, TrainState) else step.init(key, batch, state)
+    """The recipe of a trainer; the step says what to start from."""
 
     def update(carry: PyTree, batch: Any, constant: PyTree, *last: Any) -> tuple[PyTree, Outputs]:
-        state, outputs = step.step(_typed(carry), batch, *last)
-        return _raw(state), outputs
+        state, outputs = step.step(_whole(carry, constant), batch, *last)
+        return _parted(state)[0], outputs
 
     return Recipe(
-        start=start,
+        start=step.init,
         update=update,
-        split=lambda state: (_raw(state), ()),
-        join=lambda carry, constant: _typed(carry),
+        split=_parted,
+        join=_whole,
         check=check,
+        explain=explain,
         view=view,
-        flushes=lambda state: optimizer.flushes(state.opt_state),
-        refit=functools.partial(refitted, optimizer),
+        flushes=flushes,
+        refit=functools.partial(refitted, step),
         tracks_loss=True,
     )
 
 
-def refitted(optimizer: Updater, state: TrainState, model_state: PyTree) -> TrainState:
-    """The state with another state of the model; the optimizer's is fresh where there was no such leaf."""
-    old = trees.flatten(state.opt_state)
+def refitted(step: TrainStep, state: TrainState, model_state: PyTree) -> TrainState:
+    """The state with another state of the model; what is kept for a leaf is fresh where there was no such."""
+    old = trees.flatten((state.opt_state, state.extras))
 
     def kept(keypath: trees.KeyPath, leaf: Any) -> Any:
         known = old.get(trees.path(keypath))
         fits = known is not None and trees.describe(known) == trees.describe(leaf)
         return known if fits else leaf
 
-    fresh = optimizer.init(trained(model_state))
-    opt_state = jax.tree_util.tree_map_with_path(kept, fresh)
-    return state.replace(model_state=model_state, opt_state=opt_state)
+    fresh = step.init(state.key, None, model_state)
+    both = jax.tree_util.tree_map_with_path(kept, (fresh.opt_state, fresh.extras))
+    return state.replace(model_state=fresh.model_state, opt_state=both[0], extras=both[1])
 
 
 def eval_recipe(
@@ -120,22 +132,24 @@ def eval_recipe(
     check: Callable[[Any, PyTree], None],
     view: Callable[[Any], PyTree],
     tracks_loss: bool,
+    evaluated: Callable[[TrainState], PyTree] | None = None,
 ) -> Recipe:
     """The recipe of an evaluator, which needs the state of a model to start from.
 
-    Of a `TrainState` it is that with averaged parameters, where the optimizer keeps them.
+    Of a `TrainState` it is that with averaged parameters, where the step or the optimizer keeps them.
     """
+    choose = evaluated or averaged
 
     def start(key: jax.Array, batch: Any, state: PyTree) -> EvalState:
         if isinstance(state, EvalState):
             return state
-        return EvalState(model_state=evaluated(state) if isinstance(state, TrainState) else state)
+        return EvalState(model_state=choose(state) if isinstance(state, TrainState) else state)
 
     return Recipe(
         start=start,
-        update=lambda carry, batch, constant: ((), step(constant, batch)),
-        split=lambda state: ((), state.model_state),
-        join=lambda carry, constant: EvalState(model_state=constant),
+        update=lambda carry, batch, constant: ((), step(joined(*constant), batch)),
+        split=lambda state: ((), part(state.model_state)),
+        join=lambda carry, constant: EvalState(model_state=joined(*constant)),
         check=check,
         view=view,
         tracks_loss=tracks_loss,
@@ -143,10 +157,12 @@ def eval_recipe(
     )
 
 
-def evaluated(state: TrainState) -> PyTree:
+def averaged(state: TrainState) -> PyTree:
     """The state of the model with the parameters to evaluate."""
-    better = evaluation_params(state.opt_state, trained(state.model_state))
-    return with_trained(state.model_state, better)
+    params = trained(state.model_state)
+    division = divide(params)
+    better = evaluation_params((state.opt_state, state.extras), division.free(params))
+    return with_trained(state.model_state, division.whole(better))
 
 
 def plain_recipe(step: Callable[[PyTree, Any], PyTree], init: Callable[..., PyTree]) -> Recipe:

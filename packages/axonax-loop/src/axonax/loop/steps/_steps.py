@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -11,10 +12,21 @@ import jax.numpy as jnp
 from axonax.loop._state import TrainState
 from axonax.loop.data._batch import read, rows
 from axonax.loop.steps import _signature
-from axonax.loop.steps._loss import LossFunction, optional_loss, resolve_loss
+from axonax.loop.steps._descent import Descent, Point
+from axonax.loop.steps._loss import LossFunction
+from axonax.loop.steps._losses import OutputLosses, optional_losses, resolve_losses
 from axonax.loop.steps._mean import Mean, batch_mean
-from axonax.loop.steps._model import Net, call_init, resolve_model, trained, with_trained
-from axonax.loop.steps._optimizer import Updater, resolve_optimizer
+from axonax.loop.steps._model import (
+    Net,
+    buffers_of,
+    call_init,
+    resolve_model,
+    trained,
+    with_buffers,
+    with_trained,
+)
+from axonax.loop.steps._optimizer import resolve_optimizer
+from axonax.loop.steps._transforms import Transforms
 from axonax.tensor.contracts import ModelState
 
 PyTree = Any
@@ -26,7 +38,7 @@ Objective = Callable[[PyTree, Any, bool, Any], tuple[Any, tuple[Outputs, PyTree]
 class TrainStep(NamedTuple):
     """A training step as two pure functions.
 
-    ``init(key, batch, model_state=None) -> TrainState``;
+    ``init(key, batch, state=None) -> TrainState``, from a model's state or a `TrainState` where one is given;
     ``step(state, batch, last=False) -> (TrainState, outputs)``, where ``outputs`` has ``loss`` and, of a
     model, ``y_true``, ``y_pred`` and ``weights``. ``last``, whether the batch is the last of its epoch,
     reaches optimizers that accumulate batches.
@@ -51,8 +63,10 @@ def train_step(
         ``(init, step)``. Unlike a trainer it does not look at the first predictions.
     """
     net = resolve_model(model, "train_step")
-    objective = model_objective(net, resolve_loss(loss, "train_step", loss_options, net))
-    return make_train_step(objective, model_init(net), resolve_optimizer(optimizer, "train_step"))
+    objective = model_objective(net, resolve_losses(loss, "train_step", loss_options, net))
+    updater = resolve_optimizer(optimizer, "train_step")
+    descent = Descent(optimizer=updater, transforms=Transforms(), who="train_step")
+    return make_train_step(objective, model_init(net), descent)
 
 
 def eval_step(
@@ -66,24 +80,26 @@ def eval_step(
         loss_options: as for `trainer`.
     """
     net = resolve_model(model, "eval_step")
-    mean = optional_loss(loss, "eval_step", loss_options, net)
+    mean = optional_losses(loss, "eval_step", loss_options, net)
     return predict_step(net) if mean is None else objective_step(model_objective(net, mean))
 
 
-def make_train_step(
-    objective: Objective, init: Callable[[Any, Any], PyTree], optimizer: Updater
-) -> TrainStep:
+def make_train_step(objective: Objective, init: Callable[[Any, Any], PyTree], descent: Descent) -> TrainStep:
     """The training step that descends ``objective``."""
 
-    def start(key: jax.Array, batch: Any, model_state: PyTree = None) -> TrainState:
+    def start(key: jax.Array, batch: Any, state: PyTree = None) -> TrainState:
+        if isinstance(state, TrainState):
+            return state.replace(extras=descent.extras(trained(state.model_state), state.extras))
         init_key, dropout_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-        if model_state is None:
-            model_state = init(init_key, batch)
+        model_state = init(init_key, batch) if state is None else state
+        params = descent.cast(trained(model_state))
+        opt_state, extras = descent.init(params)
         return TrainState(
-            model_state=model_state,
-            opt_state=optimizer.init(trained(model_state)),
+            model_state=with_trained(model_state, params),
+            opt_state=opt_state,
             iteration=jnp.zeros((), jnp.int32),
             key=dropout_key,
+            extras=extras,
         )
 
     def step(state: TrainState, batch: Any, last: Any = False) -> tuple[TrainState, Outputs]:
@@ -92,22 +108,19 @@ def make_train_step(
         key = jax.random.fold_in(state.key, state.iteration)
 
         def value(params: PyTree) -> tuple[Any, tuple[Outputs, PyTree]]:
-            return objective(with_trained(state.model_state, params), batch, True, key)
+            model_state = with_trained(state.model_state, params)
+            loss, (outputs, model_state) = objective(model_state, batch, True, key)
+            return loss, (outputs, buffers_of(model_state))
 
-        params = trained(state.model_state)
-        (loss, (outputs, model_state)), gradients = jax.value_and_grad(value, has_aux=True)(params)
-        params, opt_state = optimizer.apply(
-            params,
-            gradients,
-            state.opt_state,
-            value=loss,
-            value_fn=lambda params: value(params)[0],
-            weight=outputs["loss_weight"],
-            flush=last,
+        point = Point(
+            trained(state.model_state), buffers_of(state.model_state), state.opt_state, state.extras
         )
-        model_state = with_trained(model_state, params)
+        point, outputs = descent.step(value, point, last=last, iteration=state.iteration)
         return state.replace(
-            model_state=model_state, opt_state=opt_state, iteration=state.iteration + 1
+            model_state=with_buffers(with_trained(state.model_state, point.params), point.buffers),
+            opt_state=point.opt_state,
+            extras=point.extras,
+            iteration=state.iteration + 1,
         ), outputs
 
     return TrainStep(start, step)
@@ -118,17 +131,17 @@ def model_init(net: Net) -> Callable[[Any, Any], PyTree]:
     return lambda key, batch: net.init(key, read(batch).inputs)
 
 
-def model_objective(net: Net, loss: LossFunction) -> Objective:
-    """The objective of a model and a loss."""
+def model_objective(net: Net, loss: LossFunction | OutputLosses) -> Objective:
+    """The objective of a model and a loss, or several."""
 
     def objective(
         model_state: PyTree, batch: Any, train: bool, key: Any
     ) -> tuple[Any, tuple[Outputs, PyTree]]:
         parts = read(batch)
         prediction, logits, model_state = net.apply_twofold(model_state, parts.inputs, train=train, key=key)
-        mean = loss.mean(parts, prediction, logits)
+        mean, each = loss.means(parts, prediction, logits)
         outputs = {"y_true": parts.targets, "y_pred": prediction, "weights": parts.weights}
-        return mean.value, ({**outputs, **_loss_outputs(mean)}, model_state)
+        return mean.value, ({**outputs, **loss_outputs(mean, each)}, model_state)
 
     return objective
 
@@ -151,7 +164,7 @@ def user_objective(function: Callable[..., Any]) -> Objective:
         if "buffers" in outputs and isinstance(model_state, ModelState):
             model_state = model_state.replace(buffers=outputs.pop("buffers"))
         mean = batch_mean(loss, outputs.get("weights"), rows(batch), "objective")
-        return mean.value, ({**outputs, **_loss_outputs(mean)}, model_state)
+        return mean.value, ({**outputs, **loss_outputs(mean)}, model_state)
 
     return objective
 
@@ -177,5 +190,9 @@ def predict_step(net: Net) -> Callable[[PyTree, Any], Outputs]:
     return step
 
 
-def _loss_outputs(mean: Mean) -> Outputs:
-    return {"loss": mean.value, "loss_total": mean.total, "loss_weight": mean.weight}
+def loss_outputs(mean: Mean, parts: Mapping[str, Mean] = MappingProxyType({})) -> Outputs:
+    """What a step says of its loss, and of the parts that it is the sum of."""
+    own = {"loss": mean.value, "loss_total": mean.total, "loss_weight": mean.weight}
+    if not parts:
+        return own
+    return {**own, **{name: each.value for name, each in parts.items()}, "loss_parts": dict(parts)}
