@@ -12,7 +12,7 @@ import numpy as np
 from axonax import optim
 from axonax.functional import losses, metrics
 from axonax.tensor import activations, initializers, layers
-from vectors import adapter_graph, adapter_layers, adapter_optim, adapter_recurrent
+from vectors import adapter_graph, adapter_layers, adapter_loop, adapter_optim, adapter_recurrent
 from vectors.adapter_layers import options
 
 RENAMED = {
@@ -128,6 +128,7 @@ def _scale(name: str, scale: float) -> dict[str, float]:
 OPERATIONS: dict[str, Callable[..., Any]] = {
     **adapter_layers.OPERATIONS,
     **adapter_recurrent.OPERATIONS,
+    **adapter_loop.OPERATIONS,
     "activations.hard_sigmoid": hard(activations.hard_sigmoid),
     "activations.hard_silu": hard(activations.hard_silu),
     "activations.leaky_relu": leaky_relu,

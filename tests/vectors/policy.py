@@ -17,7 +17,7 @@ from ops import rows_losses as losses
 from ops import rows_losses_margins as margins
 from ops import rows_losses_real as real
 
-from vectors import adapter_layers, adapter_optim
+from vectors import adapter_layers, adapter_loop, adapter_optim
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +139,18 @@ _BELIEF = "the squared distance to the running mean, as in AdaBelief's paper (al
 _WINDOWS = "windows that cover all inputs where sizes do not divide, as in PyTorch"
 _SAME = "same padding takes the stride into account, as in XLA, JAX and TensorFlow"
 
+
+def _has_nan(case: dict[str, Any]) -> bool:
+    return any("nan" in each["data"] for each in case["inputs"])
+
+
 POLICIES: tuple[Policy, ...] = (
+    Policy(
+        op="loss_scale.dynamic.run",
+        applies=_has_nan,
+        reason="NaN is an overflow too: a scale that grows on it never recovers",
+        expected=adapter_loop.run_by_hand,
+    ),
     Policy(op="layers.conv", applies=_strided_same, reason=_SAME, expected=_conv),
     Policy(op="layers.max_pool", applies=_strided_same, reason=_SAME, expected=_pool(windows.max_pool)),
     Policy(

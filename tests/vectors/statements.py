@@ -13,6 +13,7 @@ from ops import rows_initializers as draws
 from axonax.functional import losses, metrics
 from axonax.tensor import activations, initializers
 from vectors import statements_layers as on_layers
+from vectors import statements_loop as on_loop
 from vectors import statements_optim as on_optim
 
 X = jnp.array([[1.0, 2.0, 0.5], [-1.0, 0.25, 3.0]])
@@ -227,6 +228,7 @@ PASSING: tuple[Callable[[], None], ...] = (
     on_layers.layer_inits,
     on_layers.mask_meaning,
     on_layers.unroll_equal,
+    *on_loop.PASSING,
     *(on_optim.pair, on_optim.apply_updates, on_optim.containers, on_optim.schedule_count),
     *(on_optim.rms_defaults, on_optim.trust_ratio_defaults, on_optim.clip_defaults, on_optim.centralize_rank),
     *(on_optim.lr_schedule, on_optim.callable, on_optim.exponential_defaults),
@@ -250,6 +252,8 @@ POLICY: dict[str, Callable[[], None]] = {
     "radam_rho": on_optim.radam_rho,
     "noise_defaults": on_optim.noise_defaults,
     "lr_state": on_optim.lr_state,
+    "triple": on_loop.four_functions,
+    "nan_is_finite": on_loop.nan_is_an_overflow,
 }
 """Sentences that we differ from on purpose, each with what holds instead."""
 

@@ -52,9 +52,9 @@ OPTAX: dict[str, tuple[Any, Any]] = {
     "squared_error": (LOGITS, BITS),
 }
 # Deprecated, or of other than predictions and targets.
-OTHERS = {
-    "convex_kl_divergence", "ctc_loss", "ctc_loss_with_forward_probs", "make_fenchel_young_loss", "smooth_labels", "triplet_margin_loss"
-}  # fmt: skip
+OTHERS = {"convex_kl_divergence", "ctc_loss", "ctc_loss_with_forward_probs"} | {
+    *("make_fenchel_young_loss", "smooth_labels", "triplet_margin_loss")
+}
 
 
 def test_the_table_has_all_losses_of_optax() -> None:

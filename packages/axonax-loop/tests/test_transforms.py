@@ -205,9 +205,7 @@ class TestAverages:
 
     def test_before_the_first_point_it_is_the_parameters(self) -> None:
         result = trainer().swa(start=100).run(batches(6))
-        close(
-            result.step_state.extras["swa"].evaluation_params(result.model_state), result.model_state, 0
-        )
+        close(result.step_state.extras["swa"].evaluation_params(result.model_state), result.model_state, 0)
 
     def test_a_mean_of_half_precision_is_float32(self) -> None:
         fitting = trainer().precision(Policy(params="bfloat16")).ema(0.9)
