@@ -79,7 +79,10 @@ def test_division_by_a_scale_beyond_float16() -> None:
         (lambda: loss_scale.dynamic(-1.0), r"dynamic: init_scale must be a finite number above 0, got -1"),
         (lambda: loss_scale.dynamic(min_scale=0), r"dynamic: min_scale must be a finite number above 0"),
         (lambda: loss_scale.dynamic(factor=1.0), r"dynamic: factor must be a finite number above 1, got 1"),
-        (lambda: loss_scale.dynamic(period=0), r"dynamic: period must be a whole number of at least 1, got 0"),
+        (
+            lambda: loss_scale.dynamic(period=0),
+            r"dynamic: period must be a whole number of at least 1, got 0",
+        ),
         (lambda: loss_scale.dynamic(period=True), r"dynamic: period must be a whole number of at least 1"),
     ],
 )

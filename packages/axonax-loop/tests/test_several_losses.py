@@ -101,8 +101,14 @@ def test_accumulated_they_are_those_of_the_big_batch() -> None:
     ("losses", "message"),
     [
         ({"boxx": squared}, r'unknown output of the model "boxx": did you mean "box"\?'),
-        ({"size": (squared, float("inf"))}, r"the weight of the loss of 'size' must be a finite number, got i"),
-        ({"size": (squared, "half")}, r"the weight of the loss of 'size' must be a finite number, got 'half'"),
+        (
+            {"size": (squared, float("inf"))},
+            r"the weight of the loss of 'size' must be a finite number, got i",
+        ),
+        (
+            {"size": (squared, "half")},
+            r"the weight of the loss of 'size' must be a finite number, got 'half'",
+        ),
         ({"size": None}, r"trainer: of several losses at least one must not be None"),
         ([squared, squared], r"2 losses need as many targets, got dict"),
     ],

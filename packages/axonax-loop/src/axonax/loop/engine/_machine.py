@@ -159,7 +159,7 @@ class Machine:
         """Go on with a step state that a handler made; arrays that it may still hold are copied."""
         if self._job.compile:
             own = {id(leaf) for leaf in jax.tree.leaves(old)}
-            new = jax.tree.map(lambda leaf: leaf if id(leaf) in own else jnp.array(leaf, copy=True), new)
+            new = jax.tree.map(lambda leaf: leaf if id(leaf) in own else _copied(leaf), new)
             if _program.same_structure(new, old):
                 new = jax.tree.map(_program.in_dtype, new, old)
         carry, self._constant = self._job.recipe.split(new)
@@ -183,3 +183,7 @@ class Machine:
 
 def _at(values: Mapping[str, Any], index: int) -> Mapping[str, Any]:
     return {name: jax.tree.map(lambda leaf: leaf[index], each) for name, each in values.items()}
+
+
+def _copied(leaf: Any) -> Any:
+    return jnp.array(leaf, copy=True) if isinstance(leaf, jax.Array | np.ndarray) else leaf

@@ -106,6 +106,8 @@ def players_averaged(state: TrainState) -> PyTree:
     """The states of the players with the parameters to evaluate."""
 
     def one(player: str, own: PyTree) -> PyTree:
+        if player not in state.opt_state:
+            return own
         params = trained(own)
         division = divide(params)
         kept = (state.opt_state[player], state.extras[player])

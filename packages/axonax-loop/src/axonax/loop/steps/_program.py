@@ -146,6 +146,6 @@ def same_structure(one: PyTree, other: PyTree) -> bool:
 
 def in_dtype(leaf: Any, like: Any) -> Any:
     """``leaf`` in the dtype of ``like``, strongly typed: a weak type would compile a second time."""
-    if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
+    if not hasattr(like, "dtype") or jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
         return leaf
     return jnp.asarray(leaf, like.dtype)
