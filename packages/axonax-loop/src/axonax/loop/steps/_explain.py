@@ -55,7 +55,8 @@ def explain(
 def _show(measure: Measure, batch: Batch, prediction: PyTree) -> None:
     """Let a metric look at the labels of a batch."""
     outputs = {"y_true": batch.targets, "y_pred": prediction, "weights": batch.weights}
-    state = jax.eval_shape(measure.init, outputs)
+    shapes = jax.eval_shape(measure.init, outputs)
+    state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     measure.check_labels(state, outputs, batch.targets)
 
 
