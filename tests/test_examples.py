@@ -11,6 +11,7 @@ import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 LAST = {
+    "gan": r"generated +are [\d.]+ from .*of a Gaussian +are [\d.]+ from .*real, not seen",
     "language": r"the gpt needs [\d.]+ nats for each of \d+ .*counts of pairs need [\d.]+",
     "lora": r"beside \d+ frozen ones \(which have not moved\).*same predictions, to \de-\d",
     "mnist": r"reads [\d.]+% of \d+ test images.*logistic regression on \d+ of these images reads",
