@@ -51,7 +51,8 @@ def digits(path: pathlib.Path | None) -> tuple[np.ndarray, np.ndarray]:
 
 def show(images: np.ndarray, path: pathlib.Path) -> None:
     """Write the first hundred images as a picture of 10 by 10."""
-    rows = images[:100].reshape(10, 10, 8, 8).transpose(0, 2, 1, 3).reshape(80, 80)
+    framed = np.pad(images[:100].reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1)))
+    rows = framed.reshape(10, 10, 10, 10).transpose(0, 2, 1, 3).reshape(100, 100)
     image.imsave(path, np.kron(rows, np.ones((4, 4))), cmap="gray_r", vmin=0, vmax=1)
 
 
@@ -61,12 +62,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=pathlib.Path, help="an NPZ file of MNIST; default: the bundled digits")
-    parser.add_argument("--epochs", type=int, default=400)
+    parser.add_argument("--epochs", type=int, help="default: 400, of MNIST 100")
     parser.add_argument("--key", type=int, default=0, help="the seed of everything random in the run")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("gan.png"))
     parser.add_argument("--smoke", action="store_true", help="two epochs, to see that it runs")
     options = parser.parse_args()
-    epochs = 2 if options.smoke else options.epochs
+    epochs = 2 if options.smoke else options.epochs or (100 if options.data else 400)
 
     images, labels = digits(options.data)
     order = np.random.default_rng(0).permutation(len(images))
