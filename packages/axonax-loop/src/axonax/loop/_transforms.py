@@ -145,5 +145,6 @@ class Transforming:
             recipe=recipe,
             evaluation=evaluation,
             facts=(*self.facts, (label, text)),
+            programs={},
         )
         return changed
