@@ -142,3 +142,12 @@ def test_all_transforms_together_on_a_graph_in_half_precision() -> None:
     result = fitting.run(DATA, epochs=40)
     assert result.metrics["validation_loss"] < 0.5
     assert result.model_state.params["dense_0"]["kernel"].dtype == jnp.float32
+
+
+def test_a_trainer_of_a_graph_names_its_parameters() -> None:
+    lines = str(loop.trainer(classifier(), "categorical_cross_entropy", "adam")).splitlines()
+    assert lines[1].startswith("  model      <softmax node, test_steps.py:")
+    assert lines[1].endswith(", 58 parameters in dense_0, dense_1")
+    assert lines[3].startswith("  optimizer  adam(learning_rate=0.001, b1=0.9")
+    open_shape = nn.input("x") | nn.dense(2)
+    assert str(loop.evaluator(open_shape)).splitlines()[1].startswith("  model      <dense node")

@@ -97,9 +97,9 @@ def test_print_shows_what_is_attached() -> None:
     base = base.on("epoch_completed", schedule, every=loop.Seconds(30))
     assert str(base).splitlines() == [
         "trainer",
-        "  model      tuple",
+        "  model      (<lambda>, <lambda>)",
         "  loss       squared",
-        "  optimizer  GradientTransformationExtraArgs",
+        "  optimizer  chain(identity, scale)",
         "  metric     error",
         "  validate   epoch_completed: validation_*",
         "  log        every 3",

@@ -13,10 +13,11 @@ from axonax.loop.data._batch import read
 from axonax.loop.steps import _recipe
 from axonax.loop.steps._check import model_check, model_explain
 from axonax.loop.steps._descent import Descent
+from axonax.loop.steps._facts import model_fact
 from axonax.loop.steps._loss import LossFunction
 from axonax.loop.steps._losses import OutputLosses, optional_losses, resolve_losses
 from axonax.loop.steps._metrics import part_measures
-from axonax.loop.steps._model import Net, described, resolve_model
+from axonax.loop.steps._model import Net, resolve_model
 from axonax.loop.steps._optimizer import Updater, resolve_optimizer
 from axonax.loop.steps._players import (
     check_players,
@@ -147,7 +148,7 @@ def trainer(
         functools.partial(_model_recipes, net, mean, updater, compile),
         parts=mean.names if isinstance(mean, OutputLosses) else (),
         compile=compile,
-        facts=(("model", described(model)), ("loss", str(mean)), ("optimizer", updater.name)),
+        facts=(("model", model_fact(model, net)), ("loss", str(mean)), ("optimizer", updater.name)),
     )
 
 
@@ -170,10 +171,12 @@ def evaluator(
     mean = optional_losses(loss, "evaluator", loss_options, net)
     step = predict_step(net) if mean is None else objective_step(model_objective(net, mean))
     check = model_check(net, mean, train=False, compile=compile)
-    facts = (("model", described(model)), *([("loss", str(mean))] if mean else []))
+    facts = [("model", model_fact(model, net)), *([("loss", mean)] if mean else [])]
     recipe = _recipe.eval_recipe(step, check, read, tracks_loss=mean is not None)
     parts = mean.names if isinstance(mean, OutputLosses) else ()
-    return Loop(kind="evaluator", recipe=recipe, metrics=part_measures(parts), compile=compile, facts=facts)
+    return Loop(
+        kind="evaluator", recipe=recipe, metrics=part_measures(parts), compile=compile, facts=tuple(facts)
+    )
 
 
 def _trainer(
@@ -181,7 +184,7 @@ def _trainer(
     *,
     parts: Sequence[str] = (),
     compile: bool,
-    facts: tuple[tuple[str, str], ...],
+    facts: tuple[tuple[str, object], ...],
 ) -> Loop:
     recipe, evaluation = build(Transforms())
     return Loop(

@@ -50,7 +50,7 @@ class Loop(Basics, Policies, Transforming):
     output: Callable[[State], Any] | None = None
     compile: bool = True
     saving: Saving | None = None
-    facts: tuple[tuple[str, str], ...] = ()
+    facts: tuple[tuple[str, object], ...] = ()
     programs: dict[Any, Any] = field(default_factory=dict)
     transforms: Transforms = field(default_factory=Transforms)
     build: Build | None = None

@@ -25,7 +25,7 @@ class Transforming:
     kind: str
     transforms: Transforms
     build: Build | None
-    facts: tuple[tuple[str, str], ...]
+    facts: tuple[tuple[str, object], ...]
 
     def clip(self, *, norm: float | None = None, value: float | None = None) -> Self:
         """Shrink gradients that are too long, or cut their numbers off.

@@ -13,7 +13,6 @@ from axonax.loop.steps import _signature
 from axonax.tensor.contracts import Buildable, Closed, ModelState, Unclosed
 
 PyTree = Any
-LONGEST = 120  # letters of a line that describes a model
 # (state, inputs, *, train, key) -> (prediction or logits, the state with its new buffers)
 Apply = Callable[..., tuple[PyTree, PyTree]]
 
@@ -127,13 +126,3 @@ def buffers_of(state: PyTree) -> PyTree:
 def with_buffers(state: PyTree, buffers: PyTree) -> PyTree:
     """The state with that part replaced."""
     return state.replace(buffers=buffers) if isinstance(state, ModelState) else state
-
-
-def described(model: Any) -> str:
-    """A model in one line: its own where it has one, else its class or the names of its functions."""
-    if isinstance(model, tuple) and len(model) == 2:
-        names = [getattr(each, "__qualname__", type(each).__name__) for each in model]
-        kind = type(model).__name__ if type(model) is not tuple else ""
-        return f"{kind}({', '.join(name.rpartition('.')[2] for name in names)})"
-    own = " ".join(repr(model).split())
-    return type(model).__name__ if " object at 0x" in own or len(own) > LONGEST else own
