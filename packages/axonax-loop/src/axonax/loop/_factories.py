@@ -13,7 +13,7 @@ from axonax.loop.data._batch import read
 from axonax.loop.steps import _recipe
 from axonax.loop.steps._check import model_check, model_explain
 from axonax.loop.steps._descent import Descent
-from axonax.loop.steps._facts import model_fact
+from axonax.loop.steps._facts import Fact, model_fact
 from axonax.loop.steps._loss import LossFunction
 from axonax.loop.steps._losses import OutputLosses, optional_losses, resolve_losses
 from axonax.loop.steps._metrics import part_measures
@@ -250,11 +250,12 @@ def _players_trainer(functions: Mapping[str, Any], init: Any, optimizers: Any, c
         flushes = _players_flush(updaters, transforms)
         return _recipe.train_recipe(players_step(objectives, user_init(init), descents), flushes), evaluation
 
-    facts = tuple(
-        ("player", f"{name}: {callable_name(function)}, {updaters[name].name}")
-        for name, function in functions.items()
-    )
+    facts = tuple(("player", _player_fact(name, each, updaters[name])) for name, each in functions.items())
     return _trainer(build, parts=[f"loss_{name}" for name in objectives], compile=compile, facts=facts)
+
+
+def _player_fact(name: str, function: Any, updater: Updater) -> Fact:
+    return Fact(lambda: f"{name}: {callable_name(function)}, {updater.name}")
 
 
 def _descent(updater: Updater, transforms: Transforms, who: str = "trainer") -> Descent:

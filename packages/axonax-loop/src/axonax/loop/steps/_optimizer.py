@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from axonax.loop.steps import _by_path, _signature
+from axonax.loop.steps._facts import Fact
 from axonax.loop.steps._leaves import never
 from axonax.tensor import plugins
 from axonax.tensor.updates import LiveState, apply_updates, extra_arguments, hyperparams
@@ -33,7 +34,7 @@ class Updater:
     update: Callable[..., tuple[PyTree, PyTree]]
     named: tuple[str, ...]
     takes_any: bool
-    name: str
+    name: object
     frozen: Callable[[str, Any], bool] = never
     check: Callable[[PyTree], None] = lambda params: None
 
@@ -93,7 +94,7 @@ def resolve_optimizer(optimizer: Any, who: str) -> Updater:
         update=update,
         named=named,
         takes_any=_signature.takes_any(update),
-        name=_described(optimizer, "" if name == type(optimizer).__name__ else name),
+        name=Fact(lambda: _described(optimizer, "" if name == type(optimizer).__name__ else name)),
     )
 
 
@@ -110,7 +111,11 @@ def _several(optimizers: Mapping[Any, Any], who: str) -> Updater:
         update=pair.update,
         named=tuple(dict.fromkeys(name for each in used for name in each.named)),
         takes_any=any(each.takes_any for each in used),
-        name="; ".join(f"{label}: {each.name if each else 'frozen'}" for label, _, each in pair.members),
+        name=Fact(
+            lambda: "; ".join(
+                f"{label}: {each.name if each else 'frozen'}" for label, _, each in pair.members
+            )
+        ),
         frozen=pair.frozen,
         check=pair.check,
     )
