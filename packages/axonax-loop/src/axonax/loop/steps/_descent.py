@@ -110,25 +110,23 @@ class Descent:
             extras["skipped"] = _counted(extras["skipped"], good, iteration)
             buffers = jax.lax.cond(good, lambda: buffers, lambda: _like(point.buffers, buffers))
             outputs = _without(outputs, jnp.isfinite(loss))
-        moved, extras = self._moved(gradient, good, division, value, point, extras, last)
+        average = self.transforms.average
+        before = _Moving(free, point.opt_state, extras.get(average.name) if average else ())
+        value_fn = _value_of(value, division)
+        moved, extras = self._moved(gradient, good, before, value_fn, extras, last)
         return Point(division.whole(moved.free), buffers, moved.opt_state, extras or ()), outputs
 
     def _moved(
         self,
         gradient: Gradient,
         good: Any,
-        division: Division,
-        value: Value,
-        point: Point,
+        before: _Moving,
+        value_fn: Callable[[PyTree], Any],
         extras: dict[str, Any],
         last: Any,
     ) -> tuple[_Moving, dict[str, Any]]:
         """What the optimizer leaves behind: at once, after several batches, or not at all."""
-        average, sums = self.transforms.average, extras.get("accumulate")
-        before = _Moving(
-            division.free(point.params), point.opt_state, extras.get(average.name) if average else ()
-        )
-        due = good
+        average, sums, due = self.transforms.average, extras.get("accumulate"), good
         if sums is not None:
             sums = _summed(sums, gradient, good)
             full = (sums.batches >= self.transforms.accumulate) | last
@@ -136,7 +134,7 @@ class Descent:
 
         def update() -> _Moving:
             whole = gradient if sums is None else mean(sums, gradient.tree)
-            return self._update(whole, before, lambda free: value(division.whole(free))[0], last)
+            return self._update(whole, before, value_fn, last)
 
         after = update() if due is None else jax.lax.cond(due, update, lambda: _like(before, _shapes(update)))
         if average is not None:
@@ -159,6 +157,11 @@ class Descent:
         )
         kept = before.average if average is None else average.update(before.average, free)
         return _Moving(free, opt_state, kept)
+
+
+def _value_of(value: Value, division: Division) -> Callable[[PyTree], Any]:
+    """The loss as a function of the trained leaves alone."""
+    return lambda free: value(division.whole(free))[0]
 
 
 def _summed(sums: Sums, gradient: Gradient, good: Any) -> Sums:
