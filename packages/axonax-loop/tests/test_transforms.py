@@ -287,6 +287,7 @@ class TestPrecision:
         (lambda each: each.loss_scale("dinamic"), r'unknown loss scale "dinamic": did you mean "dynamic"'),
         (lambda each: each.loss_scale(0), r"static: scale must be a finite number above 0, got 0"),
         (lambda each: each.loss_scale().loss_scale(2.0), r"loss_scale: there is loss_scale already"),
+        (lambda each: each.vmap(2).clip(norm=1.0), r"clip: goes before vmap, which makes a population"),
         (lambda each: each.precision(Policy()).precision(Policy()), r"precision: there is precision already"),
     ],
 )
@@ -306,6 +307,16 @@ def test_refused_types() -> None:
     objective = loop.trainer(objective=lambda params, batch: params["b"], init=init, optimizer=optax.sgd(0.1))
     with pytest.raises(ValueError, match=r"precision: goes with a model; an objective casts by itself"):
         objective.precision(Policy())
+
+
+def test_each_member_of_a_population_has_its_own() -> None:
+    fitting = trainer().accumulate(2).ema(0.9).skip_nonfinite().validate(batches(6))
+    alone = fitting.run(batches(6), epochs=2)
+    both = fitting.vmap(2).run(batches(6), epochs=2)
+    close(jax.tree.map(lambda leaf: leaf[1], both.model_state), alone.model_state)
+    average = both.step_state.members.extras["ema"].average
+    close(jax.tree.map(lambda leaf: leaf[0], average), alone.step_state.extras["ema"].average)
+    assert both.metrics["validation_loss"].tolist() == pytest.approx([alone.metrics["validation_loss"]] * 2)
 
 
 def test_the_loop_names_them() -> None:

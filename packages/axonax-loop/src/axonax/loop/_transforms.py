@@ -23,6 +23,7 @@ class Transforming:
     """
 
     kind: str
+    recipe: Recipe
     transforms: Transforms
     build: Build | None
     facts: tuple[tuple[str, object], ...]
@@ -137,6 +138,8 @@ class Transforming:
         if self.build is None:
             ((name, _),) = one.items()
             raise TypeError(f"{name}: transforms the step of a trainer, and this is no trainer: {self.kind}")
+        if self.recipe.members is not None:
+            raise ValueError(f"{label}: goes before vmap, which makes a population of what there is")
         transforms = self.transforms.having(**one)
         recipe, evaluation = self.build(transforms)
         changed: Self = replace(  # type: ignore[type-var]

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from axonax.loop.steps import _by_path, _signature
 from axonax.loop.steps._facts import Fact
@@ -128,7 +129,7 @@ def check_hyperparams(opt_state: PyTree, who: str) -> None:
         ValueError: one is; the text names it.
     """
     for name, value in _flat(hyperparams(opt_state)):
-        if not isinstance(value, jax.core.Tracer) and bool(jnp.isnan(value).any()):
+        if not isinstance(value, jax.core.Tracer) and bool(np.isnan(np.asarray(value)).any()):
             raise ValueError(f"{who}: {name} of the optimizer must be a number, got nan")
 
 
