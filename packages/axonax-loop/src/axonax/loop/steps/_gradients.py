@@ -88,11 +88,11 @@ def finite(loss: Any, tree: PyTree) -> jax.Array:
 
 def no_sums(params: PyTree) -> Sums:
     """The sums of no batches."""
-    zero = jnp.zeros((), jnp.float32)
     zeros = jax.tree.map(
-        lambda leaf: jnp.zeros_like(leaf, promoted(jnp.asarray(leaf).dtype, jnp.float32)), params
+        lambda leaf: jnp.zeros_like(leaf, promoted(jnp.result_type(leaf), jnp.float32)), params
     )
-    return Sums(jnp.zeros((), jnp.int32), zero, zero, zeros)
+    # Arrays of their own: a step gives away each of them.
+    return Sums(jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32), jnp.zeros((), jnp.float32), zeros)
 
 
 def added(sums: Sums, new: Gradient) -> Sums:
