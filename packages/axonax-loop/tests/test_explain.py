@@ -55,3 +55,12 @@ def test_a_trainer_offers_it() -> None:
         "inputs of the batch holds nan at [0, 0], 12 such numbers in all"
     )
     assert loop.loop(lambda count, batch: count, init=lambda: 0).recipe.explain(1, 2) is None
+
+
+def test_a_population_shows_the_batch_to_one_of_its_members() -> None:
+    fitting = loop.trainer(MODEL, hidden, optax.sgd(0.1)).vmap(2)
+    state = fitting.run([(X, np.zeros(4))]).step_state
+    assert fitting.recipe.explain((X, np.zeros(4)), state) is None
+    assert str(fitting.recipe.explain((X, np.full(4, np.inf)), state)).startswith(
+        "targets of the batch holds inf"
+    )

@@ -91,6 +91,7 @@ def population_recipe(inner: Recipe, members: Members) -> Recipe:
         split=split,
         join=lambda carry, constant: PopulationState(members=inner.join(carry[0], constant), active=carry[1]),
         check=lambda batch, state: inner.check(batch, member(state.members, 0)),
+        explain=lambda batch, state, metrics=(): inner.explain(batch, member(state.members, 0), metrics),
         flushes=lambda state: inner.flushes(member(state.members, 0)),
         refit=None,
         members=members.count,
