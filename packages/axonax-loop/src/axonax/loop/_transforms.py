@@ -46,8 +46,9 @@ class Transforming:
         """Take a step of the optimizer after several batches, with the gradient of all as one batch.
 
         Each batch counts by the weight that its loss is a mean over: the sum of its weights, else the number
-        of its values. What is left at the end of an epoch is a step too. The optimizer, clips and averages
-        see the big batch alone; ``iteration`` counts batches. A ``value_fn`` is of the last batch.
+        of its values. What is left at the end of an epoch is a step too; what a halted epoch has begun joins
+        the next. The optimizer, clips and averages see the big batch alone; ``iteration`` counts batches. A
+        ``value_fn`` is of the last batch.
 
         Args:
             steps: how many batches.
