@@ -1,4 +1,4 @@
-"""What every loop can have attached: handlers at events, validation, lines of text, a bar."""
+"""What every loop can have attached: handlers at events, validation."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from axonax.loop._events import EVENTS
 from axonax.loop._filters import Count, Predicate, Seconds, make_filter
 from axonax.loop._state import State
 from axonax.loop.engine._job import Attachment
-from axonax.loop.handlers._log import Log
 from axonax.loop.handlers._on import On
-from axonax.loop.handlers._progress import Progress
 from axonax.loop.handlers._validate import Validate
 from axonax.loop.steps._recipe import Recipe
 from axonax.tensor import names
@@ -93,33 +91,3 @@ class Basics:
         if any(isinstance(each, Validate) and each.prefix == prefix for _, each in self.attached):
             raise ValueError(f'validate: the prefix "{prefix}" is taken: pass another as prefix=')
         return self.attach(Validate(data=data, prefix=prefix, event=event, when=make_filter(every=every)))
-
-    def log(
-        self,
-        message: Callable[[State], str] | None = None,
-        *,
-        every: Count | Seconds = ("epoch", 50),
-        to: Callable[[str], Any] = print,
-    ) -> Self:
-        """Write a line every 50 iterations of an epoch and after each epoch's last one.
-
-        Args:
-            message: a function of the state; by default ``Epoch: 1, Batch: 50, loss: 0.4321000, ...``.
-            every: as in `on`.
-            to: where the line goes.
-
-        Raises:
-            TypeError: ``message`` or ``to`` is not callable.
-        """
-        for option, value in (("message", message), ("to", to)):
-            if value is not None and not callable(value):
-                raise TypeError(f"log: {option} must be a function, got {type(value).__name__}")
-        return self.attach(Log(message=message, when=make_filter(every=every), to=to))
-
-    def progress(self, console: Any = None) -> Self:
-        """Show a bar an epoch with loss, metrics and steps/s; silent where the output is no terminal.
-
-        Args:
-            console: a ``rich.console.Console``; by default one for standard error.
-        """
-        return self.attach(Progress(console=console))

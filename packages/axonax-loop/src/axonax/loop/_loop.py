@@ -19,12 +19,14 @@ from axonax.loop._events import EVENTS
 from axonax.loop._filters import Count, Seconds, make_filter
 from axonax.loop._lr_finder import RateSweep, Sweep, suggested
 from axonax.loop._policies import Policies
+from axonax.loop._reports import Reports
 from axonax.loop._state import Result, State
 from axonax.loop._transforms import Build, Transforming
 from axonax.loop.engine._engine import Engine
 from axonax.loop.engine._job import Attachment, Job, Run, Saving
 from axonax.loop.handlers._checkpoint import Checkpoint
 from axonax.loop.handlers._patience import check_watch
+from axonax.loop.show._sheet import Sheet
 from axonax.loop.steps._metrics import FIELDS, RESERVED, Measure, resolve_metric
 from axonax.loop.steps._population import population_evaluation, population_recipe, resolve_members
 from axonax.loop.steps._recipe import Recipe
@@ -35,7 +37,7 @@ PyTree = Any
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Loop(Basics, Policies, Transforming):
+class Loop(Basics, Policies, Reports, Transforming):
     """What to do with batches, and at which events: an immutable value that runs as often as wanted.
 
     Made by `loop`, `trainer` and `evaluator`; `metric`, `on`, `validate`, `log` and `progress` return a new
@@ -320,12 +322,24 @@ class Loop(Basics, Policies, Transforming):
             resume=resume if isinstance(resume, bool) else Path(resume),
         )
 
+    @property
+    def _sheet(self) -> Sheet:
+        metrics = (("metric", each.name) for each in self.metrics)
+        attached = (_described(name, str(each)) for name, each in self.attached)
+        return Sheet(title=self.kind, rows=(*self.facts, *metrics, *attached))
+
     def __repr__(self) -> str:
-        lines = [self.kind]
-        lines += [f"  {label:<11}{text}" for label, text in self.facts]
-        lines += [f"  {'metric':<11}{each.name}" for each in self.metrics]
-        lines += [f"  {each}" for _, each in self.attached]
-        return "\n".join(lines)
+        return repr(self._sheet)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return self._sheet._repr_html_()
+
+
+def _described(name: str, text: str) -> tuple[str, str]:
+    """What an attachment is, and the rest of what it says of itself, which begins with that."""
+    kind, _, rest = text.partition(" ")
+    return (kind, rest.strip()) if kind.isidentifier() else (name, text)
 
 
 def _key(key: Any) -> jax.Array | None:

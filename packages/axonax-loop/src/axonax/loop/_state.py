@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,13 +14,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from axonax.loop import _columns
+from axonax.loop.show._curves import Picture, curves
+from axonax.loop.show._numbers import table_lines
+from axonax.loop.show._outline import outline
+from axonax.loop.show._sheet import Sheet
+from axonax.loop.show._summary import summary
 from axonax.tensor import names
 
 PyTree = Any
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class TrainState:
     """The step state of a trainer: all that one training step reads and changes.
 
@@ -33,17 +40,23 @@ class TrainState:
     key: jax.Array
     extras: PyTree = ()
 
+    def __repr__(self) -> str:
+        return outline("TrainState", vars(self))
+
     def replace(self, **changes: PyTree) -> TrainState:
         """A copy with the named parts replaced."""
         return replace(self, **changes)
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class EvalState:
     """The step state of an evaluator: the state of the model, which no step changes."""
 
     model_state: PyTree
+
+    def __repr__(self) -> str:
+        return outline("EvalState", vars(self))
 
 
 @jax.tree_util.register_dataclass
@@ -141,8 +154,9 @@ class History(Sequence[Mapping[str, Any]]):
     (0.25, array([0.5 , 0.25]), array([nan, 0.3]))
     """
 
-    def __init__(self, rows: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(self, rows: Sequence[Mapping[str, Any]] = (), columns: Any = None) -> None:
         self.rows = tuple(rows)
+        self._columns = columns
 
     def __getitem__(self, which: Any) -> Any:
         """A row by number, a part by slice, a column by name."""
@@ -165,6 +179,36 @@ class History(Sequence[Mapping[str, Any]]):
         names.lookup(dict.fromkeys(self.names), name, "column of the history")
         return np.asarray([row.get(name, np.nan) for row in self.rows])
 
+    @property
+    def steps(self) -> dict[str, np.ndarray]:
+        """What `Loop.history` kept, float32 columns by name, beside ``"iteration"``.
+
+        Raises:
+            ValueError: the loop keeps no values of steps.
+        """
+        return _columns.read(self._columns)
+
+    def plot(
+        self, path: str | os.PathLike[str] | None = None, *, metrics: Sequence[str] | None = None
+    ) -> Picture:
+        """The curves over the epochs, a panel a metric, training beside validation.
+
+        Args:
+            path: a PNG to write as well.
+            metrics: those to draw, as ``["loss"]``; by default all that are one number.
+
+        Returns:
+            the picture, which a notebook shows.
+
+        Raises:
+            ValueError: the history is empty, or has none of the metrics.
+            ImportError: matplotlib is not installed.
+        """
+        picture = curves(self.rows, metrics)
+        if path is not None:
+            picture.save(path)
+        return picture
+
     def __eq__(self, other: object) -> bool:
         return self.rows == tuple(other) if isinstance(other, Sequence) else NotImplemented
 
@@ -172,10 +216,10 @@ class History(Sequence[Mapping[str, Any]]):
         return id(self)
 
     def __repr__(self) -> str:
-        return repr(self.rows)
+        return "\n".join(table_lines(self.names, self.rows)) or "History(empty)"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class State:
     """A run as it is at one event.
 
@@ -197,6 +241,11 @@ class State:
     history: History = field(default_factory=History)
     accumulators: PyTree = None
     status: str = "running"
+
+    def __repr__(self) -> str:
+        place = f"epoch {self.epoch}/{self.epochs}, iteration {self.iteration}"
+        parts = vars(self.step_state) if isinstance(self.step_state, TrainState | EvalState) else None
+        return outline(f"State: {self.status}, {place}", parts or {"step_state": self.step_state})
 
     @property
     def model_state(self) -> PyTree:
@@ -243,27 +292,54 @@ class State:
         return self.replace(**copy_arrays(kept), metrics=metrics)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Result:
-    """What a run returns.
+    """What a run returns; its ``repr`` is a short table.
 
     ``history`` has one row an epoch (epoch, iteration, seconds, loss, metrics, ``validation_*``);
     ``metrics`` are those of the last epoch; ``status`` is ``"completed"``, ``"halted"``,
     ``"interrupted"`` or ``"data_exhausted"``, and ``"exception"`` in the ``result`` of an error that ended a
     run; ``memory`` is what the attachments remember, by name; ``checkpoints`` the folder of checkpoints;
-    ``output`` what the loop's ``output`` function made of the last state.
+    ``files`` where files are, by what wrote them; ``output`` what the loop's ``output`` function made of the
+    last state.
     """
 
     model_state: PyTree
     step_state: PyTree
-    metrics: Mapping[str, Any]
+    metrics: Mapping[str, float]
     history: History
     epoch: int
     iteration: int
     status: str
     memory: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     checkpoints: Path | None = None
+    files: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
     output: Any = None
+
+    def plot(
+        self, path: str | os.PathLike[str] | None = None, *, metrics: Sequence[str] | None = None
+    ) -> Picture:
+        """The curves over the epochs: `History.plot`."""
+        return self.history.plot(path, metrics=metrics)
+
+    def __repr__(self) -> str:
+        return repr(self._sheet)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return self._sheet._repr_html_()
+
+    @property
+    def _sheet(self) -> Sheet:
+        return summary(
+            self.status,
+            epoch=self.epoch,
+            iteration=self.iteration,
+            rows=self.history.rows,
+            metrics=self.metrics,
+            best={},
+            files=self.files,
+        )
 
     @property
     def opt_state(self) -> PyTree:

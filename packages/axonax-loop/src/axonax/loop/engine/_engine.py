@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 
+from axonax.loop._columns import NAME as COLUMNS
 from axonax.loop._events import Halt, Save
 from axonax.loop._state import History, Metrics, Result, State
 from axonax.loop.checkpoint._store import Loaded
@@ -251,7 +252,7 @@ class Engine:
             metrics = dict(state.metrics)
             row = {"epoch": number, "iteration": state.iteration, "seconds": seconds, **metrics}
             rows = (*self._history, row) if steps else self._history
-            return state.replace(history=History(rows))
+            return state.replace(history=self._with_columns(rows))
 
         def then(position: Position) -> Position:
             self._history = self._state_after.history.rows
@@ -347,9 +348,12 @@ class Engine:
             metrics=self._machine.metrics(self._extra),
             event_counts=position.counts,
             memory=self._memory,
-            history=History(self._history),
+            history=self._with_columns(self._history),
             status=self._status,
         )
+
+    def _with_columns(self, rows: tuple[Mapping[str, Any], ...]) -> History:
+        return History(rows, self._memory.get(COLUMNS))
 
     def _result(self) -> Result:
         state = self._state()
@@ -364,6 +368,7 @@ class Engine:
             status=self._status,
             memory=self._memory,
             checkpoints=None if self._job.saving is None else self._job.saving.path,
+            files=MappingProxyType(self._job.files),
             output=None if output is None or self._status == "exception" else output(state),
         )
 

@@ -28,10 +28,10 @@ class Attachment(Protocol):
     What it remembers is a value: numbers, text and arrays in tuples and dicts, which ``state.memory`` shows
     under its name. What is no value (a bar, a file) lives in ``open``, from the start of the run to its end.
 
-    It may have three methods more: ``adds(job)``, the names of the metrics that it adds, ``None`` if they are
-    not known; ``prepare(memory, step_state)``, its memory at the start, where that hangs on the state;
-    ``restructure(step_state, job, epoch, started)``, the step state as it is in an epoch, if it changes its
-    structure.
+    It may have a ``path``, where its files are, and three methods more: ``adds(job)``, the names of the
+    metrics that it adds, ``None`` if they are not known; ``prepare(memory, step_state)``, its memory at the
+    start, where that hangs on the state; ``restructure(step_state, job, epoch, started)``, the step state as
+    it is in an epoch, if it changes its structure.
     """
 
     @property
@@ -112,6 +112,12 @@ class Job:
         found = (LossMeasure(), *self.metrics) if self.recipe.tracks_loss else self.metrics
         count = self.recipe.members
         return found if count is None else tuple(Each(measure=each, count=count) for each in found)
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Where what is attached writes, by its names: those that have a ``path``."""
+        paths = {name: getattr(attachment, "path", None) for name, attachment in self.attached}
+        return {name: Path(path) for name, path in paths.items() if isinstance(path, str | Path)}
 
     @property
     def batch_rows(self) -> int:

@@ -1,4 +1,4 @@
-"""A bar an epoch, attached to a loop."""
+"""What a run looks like while it goes on, attached to a loop."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 from axonax.loop._events import Handler
 from axonax.loop.data._reader import length
 from axonax.loop.engine._job import Job, Run
+from axonax.loop.handlers import _notebook
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """A bar an epoch on a terminal or in a notebook, a line an epoch on a dumb terminal, else nothing."""
+    """A bar an epoch in a terminal or a notebook, elsewhere a line an epoch; a table at the end."""
 
     console: Any = None
 
@@ -28,11 +29,14 @@ class Progress:
 
     def open(self, job: Job, run: Run) -> contextlib.AbstractContextManager[Sequence[Handler]]:
         """The handlers of one run, with a display of their own."""
+        total = run.steps_per_epoch or length(run.data)
+        notebook = None if self.console is not None else _notebook.display()
+        if notebook is not None:
+            return _notebook.opened(notebook, job=job, run=run, total=total)
         # rich is a third of the time that `import jax` takes: loaded when a bar is shown.
         from axonax.loop.handlers import _bar  # noqa: PLC0415
 
-        total = run.steps_per_epoch or length(run.data)
-        return _bar.opened(self.console, total=total, epochs=run.epochs)
+        return _bar.opened(self.console, job=job, run=run, total=total)
 
     def __str__(self) -> str:
         return "progress"

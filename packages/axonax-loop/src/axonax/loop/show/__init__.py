@@ -1,0 +1,1 @@
+"""What values look like in a terminal, a notebook and a picture."""
