@@ -42,8 +42,8 @@ def append(columns: Columns, iteration: int, values: Mapping[str, float]) -> Col
     if rows == len(iterations):
         iterations = np.concatenate([iterations, np.zeros_like(iterations)])
         table = np.concatenate([table, np.zeros_like(table)], axis=1)
-    # What a checkpoint gives back may be read-only.
-    iterations, table = (each if each.flags.writeable else each.copy() for each in (iterations, table))
+    # A checkpoint gives back arrays of JAX.
+    iterations, table = (np.require(each, requirements="W") for each in (iterations, table))
     iterations[rows] = iteration
     table[:, rows] = [values.get(name, np.nan) for name in known]
     return {"rows": rows + 1, "names": "\n".join(known), "iteration": iterations, "values": table}

@@ -98,7 +98,7 @@ class Bars:
         """Make a line of the bar: bars of all epochs would grow out of the terminal."""
         self._remove()
         if state.history:
-            self._total = state.epoch_iteration
+            self._total = max(self._total or 0, state.epoch_iteration)
             _said(self._progress.console, epoch_line(state.history.rows, self._epochs))
 
     def end(self, state: State) -> None:

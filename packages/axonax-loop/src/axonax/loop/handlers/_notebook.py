@@ -79,7 +79,7 @@ class Cell:
     def finish(self, state: State) -> None:
         """An epoch is done."""
         if state.history:
-            self._total = state.epoch_iteration
+            self._total = max(self._total or 0, state.epoch_iteration)
             self._lines = (*self._lines, epoch_line(state.history.rows, self._epochs))[-LINES:]
             self._handle.update(View(lines=self._lines))
 

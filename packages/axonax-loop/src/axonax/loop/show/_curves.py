@@ -100,7 +100,9 @@ def grouped(rows: Rows, names: Sequence[str] | None = None) -> dict[str, dict[st
             values = np.asarray([row.get(column, np.nan) for row in rows], np.float64)
             panels.setdefault(name, {})[prefix or "train"] = values
     if not panels:
-        wanted = "a metric that is one number" if names is None else " or ".join(names)
+        wanted = (
+            "a metric that is one number" if names is None else " or ".join(f'"{name}"' for name in names)
+        )
         raise ValueError(f"plot: the history has no {wanted}, only {', '.join(columns) or 'counts'}")
     return panels
 
