@@ -12,9 +12,7 @@ import pathlib
 from typing import NamedTuple
 
 import jax
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
@@ -78,26 +76,6 @@ def cnn(image_shape: tuple[int, ...]) -> nn.Node:
 MODELS = {"mlp": (mlp, 0.005), "cnn": (cnn, 0.002)}  # name: (builder, learning rate)
 
 
-def log_metrics(state: loop.State) -> None:
-    """A handler: whatever it reads of the metrics it waits for, and nothing else does."""
-    numbers = ", ".join(f"{name} {float(value):.4f}" for name, value in state.metrics.items())
-    print(f"  epoch {state.epoch}, iteration {state.iteration}: {numbers}")
-
-
-def draw_curves(history: list[dict[str, float]], path: pathlib.Path) -> None:
-    """Loss and accuracy by epoch, on the training and the test data, as a PNG."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-    epochs = [entry["epoch"] for entry in history]
-    for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
-        axis.plot(epochs, [entry[name] for entry in history], marker="o", label="train")
-        axis.plot(epochs, [entry[f"validation_{name}"] for entry in history], marker="o", label="test")
-        axis.set(xlabel="epoch", title=name)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-
-
 def baseline(digits: Digits, images: int) -> tuple[float, int]:
     """The accuracy of scikit-learn's logistic regression, and how many images it learned from."""
     x_train, x_test = (part.reshape(len(part), -1) for part in (digits.x_train[:images], digits.x_test))
@@ -141,11 +119,12 @@ def main() -> None:
 
     train_data = loop.arrays(digits.x_train, digits.y_train, batch_size=options.batch_size, shuffle=True)
     test_data = loop.arrays(digits.x_test, digits.y_test, batch_size=options.batch_size)
+    curves = options.out / "curves.png"
     trainer = (
         loop.trainer(model, "categorical_cross_entropy", optim.adamw(learning_rate))
         .metric("accuracy")
         .validate(test_data)
-        .on("iteration_completed", log_metrics, every=50)
+        .plot(curves)
         .progress()
     )
     result = trainer.run(train_data, epochs=epochs, key=jax.random.key(options.key))
@@ -159,10 +138,8 @@ def main() -> None:
         verdict = "right" if row.argmax() == label else "WRONG"
         print(f"  a {label}: the model says {row.argmax()} with probability {row.max():.3f}, {verdict}")
 
-    options.out.mkdir(parents=True, exist_ok=True)
-    weights, curves = options.out / "weights.safetensors", options.out / "curves.png"
+    weights = options.out / "weights.safetensors"
     files.save(weights, result.model_state)
-    draw_curves(result.history, curves)
     loaded = files.load(weights, like=result.model_state)
     if not np.array_equal(nn.predict(model, loaded, digits.x_test[:8]), probabilities):
         raise SystemExit(f"{weights}: the loaded weights predict something else than the trained ones")

@@ -64,7 +64,7 @@ def drawn(**options: Any) -> str:
 def test_a_bar_an_epoch_on_a_terminal_and_a_table_at_the_end() -> None:
     text = drawn(force_terminal=True, _environ={"TERM": "xterm"})
     line = r"Epoch {}/2: loss 1.0000, validation_loss 1.0000 \(5 steps, .*steps/s"
-    assert re.search(line.format(1) + r", .* left\)", text)
+    assert re.search(line.format(1) + r"\)", text)
     assert re.search(line.format(2) + r"\)", text)
     assert "0/5" in text
     bar, table = text.split("\x1b[?25h")

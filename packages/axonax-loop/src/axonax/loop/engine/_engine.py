@@ -234,11 +234,17 @@ class Engine:
 
     def _serve(self, iteration: int, advance: Advance) -> None:
         """Run the handlers that read after steps within a chunk."""
+        names, base = tuple(self._machine.metrics({})), self._state().replace(step_state=None)
         for number in sorted(advance.values):
             position = self._position.stepped(iteration + number + 1)
-            names = tuple(self._machine.metrics({}))
-            metrics = Metrics(names, advance.values[number], {}).with_values(self._extra)
-            state = self._state(position).replace(metrics=metrics, step_state=None)
+            state = base.replace(
+                iteration=position.iteration,
+                epoch_iteration=position.epoch_iteration,
+                event_counts=position.counts,
+                metrics=Metrics(names, advance.values[number], self._extra),
+                memory=self._memory,
+                history=self._with_columns(self._history),
+            )
             self._memory = self._board.serve(position, state).memory
 
     def _close(self, event: str) -> None:

@@ -105,7 +105,9 @@ class Machine:
             mask = None if marked is None else np.isin(np.arange(length) + start, inside)
             count = np.int32(len(piece)) if plan.dynamic else None
             got = self._fused(piece, length, mask, count)
-            values |= {number: functools.partial(_at, got, number - start) for number in inside}
+            # Read once for the chunk: slices on the device cost more than the steps.
+            fetch = functools.cache(functools.partial(jax.device_get, got))
+            values |= {number: functools.partial(_at, fetch, number - start) for number in inside}
             start += len(piece)
         return Advance(steps=len(rows), values=values)
 
@@ -181,8 +183,8 @@ class Machine:
         self._carry = (carry, accumulators)
 
 
-def _at(values: Mapping[str, Any], index: int) -> Mapping[str, Any]:
-    return {name: jax.tree.map(lambda leaf: leaf[index], each) for name, each in values.items()}
+def _at(fetch: Callable[[], Mapping[str, Any]], index: int) -> Mapping[str, Any]:
+    return {name: jax.tree.map(lambda leaf: leaf[index], each) for name, each in fetch().items()}
 
 
 def _copied(leaf: Any) -> Any:

@@ -10,6 +10,9 @@ from axonax.loop.show._numbers import count, duration, metrics_of, number, numbe
 from axonax.loop.show._sheet import Sheet
 
 Row = Mapping[str, Any]
+COMPILING = (
+    60  # seconds: in a shorter first epoch compilation may be most of it, and says nothing of the next
+)
 
 
 def epoch_line(rows: Sequence[Row], epochs: int) -> str:
@@ -17,12 +20,15 @@ def epoch_line(rows: Sequence[Row], epochs: int) -> str:
 
     >>> rows = [{"epoch": 1, "iteration": 20, "seconds": 2.0, "loss": 0.25}]
     >>> epoch_line(rows, 3)
-    'Epoch 1/3: loss 0.2500 (20 steps, 10 steps/s, 4.0 s left)'
+    'Epoch 1/3: loss 0.2500 (20 steps, 10 steps/s)'
+    >>> epoch_line([*rows, {"epoch": 2, "iteration": 40, "seconds": 1.0, "loss": 0.125}], 3)
+    'Epoch 2/3: loss 0.1250 (20 steps, 20 steps/s, 1.0 s left)'
     """
     row = rows[-1]
     steps = row["iteration"] - (rows[-2]["iteration"] if len(rows) > 1 else 0)
     left = (epochs - row["epoch"]) * row["seconds"]
-    facts = [count(steps, "step"), pace(steps, row["seconds"]), f"{duration(left)} left" if left > 0 else ""]
+    known = left > 0 and (len(rows) > 1 or row["seconds"] > COMPILING)
+    facts = [count(steps, "step"), pace(steps, row["seconds"]), f"{duration(left)} left" if known else ""]
     values = numbers(metrics_of(row))
     text = ", ".join(filter(None, facts))
     return f"Epoch {row['epoch']}/{epochs}: " + (f"{values} ({text})" if values else text)
