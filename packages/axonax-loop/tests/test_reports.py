@@ -258,6 +258,8 @@ def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     with pytest.raises(ValueError, match='unknown metric to watch in plot: "los": did you mean "loss"?'):
         TRAINER.plot(tmp_path / "a.png", metrics=["los"]).run(DATA)
+    with pytest.raises(ValueError, match=r"plot: the path must end in .png, .svg, .pdf, got a.txt"):
+        TRAINER.plot("a.txt")
     with pytest.raises(ValueError, match="plot: the history is empty, no epoch was finished"):
         loop.History().plot()
     with pytest.raises(ValueError, match='plot: the history has no "hits", only loss'):

@@ -19,6 +19,7 @@ from axonax.loop.handlers._plot import Plot
 from axonax.loop.handlers._profile import Profile
 from axonax.loop.handlers._progress import Progress
 from axonax.loop.handlers._tensorboard import TensorBoard
+from axonax.loop.show._curves import checked_path
 from axonax.tensor.contracts import Logger
 
 Anywhere = str | os.PathLike[str]
@@ -133,16 +134,17 @@ class Reports:
         A notebook shows the picture too, updated in place.
 
         Args:
-            path: the PNG, replaced whole each time.
+            path: a PNG, SVG or PDF, replaced whole each time.
             metrics: a panel each; by default all that are one number.
             every: after every so many epochs, and at the end.
 
         Raises:
-            ValueError: a second one for this path. When the run starts: nothing makes one of the metrics.
+            ValueError: a second one for this path, or another kind of file. When the run starts: nothing
+                makes one of the metrics.
             ImportError: when the run starts: matplotlib is not installed.
         """
         chosen = None if metrics is None else tuple(metrics)
-        return self.attach(Plot(path=self._new("plot", path), when=make_filter(every=every), metrics=chosen))
+        return self.attach(Plot(path=self._new("plot", checked_path(path)), when=make_filter(every=every), metrics=chosen))
 
     def history(self, *, every: Count | Seconds = 1) -> Self:
         """Keep metrics of steps: ``result.history.steps["loss"]``, a float32 column beside ``"iteration"``.

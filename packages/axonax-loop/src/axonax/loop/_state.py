@@ -194,7 +194,7 @@ class History(Sequence[Mapping[str, Any]]):
         """The curves over the epochs, a panel a metric, training beside validation.
 
         Args:
-            path: a PNG to write as well.
+            path: a PNG, SVG or PDF to write as well.
             metrics: those to draw, as ``["loss"]``; by default all that are one number.
 
         Returns:

@@ -16,6 +16,7 @@ from axonax.loop.show._numbers import metrics_of, scalars
 
 Rows = Sequence[Mapping[str, Any]]
 COLUMNS = 3
+FORMATS = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +26,17 @@ class Picture:
     figure: Any
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write it as a PNG, whole or not at all; folders on the way are made."""
-        target = Path(path)
+        """Write it as a PNG, SVG or PDF, whole or not at all; folders on the way are made.
+
+        Raises:
+            ValueError: the path ends in something else.
+        """
+        target = checked_path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with open(handle, "wb") as file:
-                file.write(self._repr_png_())
+                file.write(self._drawn(target.suffix[1:]))
             Path(draft).replace(target)
         except BaseException:
             Path(draft).unlink(missing_ok=True)
@@ -40,9 +45,23 @@ class Picture:
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows."""
+        return self._drawn("png")
+
+    def _drawn(self, form: str) -> bytes:
         buffer = io.BytesIO()
-        self.figure.savefig(buffer, format="png", dpi=120)
+        self.figure.savefig(buffer, format=form, dpi=120)
         return buffer.getvalue()
+
+
+def checked_path(path: str | os.PathLike[str]) -> Path:
+    """The path of a picture.
+
+    Raises:
+        ValueError: it ends in something that no picture is.
+    """
+    if Path(path).suffix not in FORMATS:
+        raise ValueError(f"plot: the path must end in {', '.join(FORMATS)}, got {path}")
+    return Path(path)
 
 
 def curves(rows: Rows, names: Sequence[str] | None = None) -> Picture:
