@@ -16,7 +16,7 @@ import optax
 import pytest
 
 from axonax import loop
-from axonax.loop import _columns
+from axonax.loop import _step_values
 from axonax.loop.handlers import _tensorboard
 from axonax.loop.show import _curves
 from axonax.tensor.contracts import Metric
@@ -299,20 +299,20 @@ def test_values_of_steps_go_on_after_a_kill(tmp_path: Path) -> None:
 
 
 def test_columns_grow_and_keep_their_structure() -> None:
-    columns = _columns.empty()
+    columns = _step_values.empty()
     for number in range(1000):
-        columns = _columns.append(columns, number, {"a": number, **({"b": 1.0} if number > 500 else {})})
-        assert jax.tree.structure(columns) == jax.tree.structure(_columns.empty())
-    found = _columns.read(columns)
+        columns = _step_values.append(columns, number, {"a": number, **({"b": 1.0} if number > 500 else {})})
+        assert jax.tree.structure(columns) == jax.tree.structure(_step_values.empty())
+    found = _step_values.read(columns)
     assert found["iteration"].tolist() == found["a"].tolist() == list(range(1000))
     assert np.isnan(found["b"]).sum() == 501
     assert columns["values"].nbytes <= 2 * 4 * 2 * 1000
 
 
 def test_an_older_memory_keeps_its_rows() -> None:
-    first = _columns.append(_columns.empty(), 1, {"a": 1.0})
-    _columns.append(first, 2, {"a": 2.0})
-    assert _columns.read(first)["a"].tolist() == [1.0]
+    first = _step_values.append(_step_values.empty(), 1, {"a": 1.0})
+    _step_values.append(first, 2, {"a": 2.0})
+    assert _step_values.read(first)["a"].tolist() == [1.0]
 
 
 def test_values_of_steps_are_asked_for_once() -> None:

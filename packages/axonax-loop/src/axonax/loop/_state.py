@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from axonax.loop import _columns
+from axonax.loop import _step_values
 from axonax.loop.show._curves import Picture, curves
 from axonax.loop.show._numbers import table_lines
 from axonax.loop.show._outline import outline
@@ -186,7 +186,7 @@ class History(Sequence[Mapping[str, Any]]):
         Raises:
             ValueError: the loop keeps no values of steps.
         """
-        return _columns.read(self._columns)
+        return _step_values.read(self._columns)
 
     def plot(
         self, path: str | os.PathLike[str] | None = None, *, metrics: Sequence[str] | None = None

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from axonax.loop import _columns
+from axonax.loop import _step_values
 from axonax.loop._events import Handler
 from axonax.loop._filters import Filter
 from axonax.loop._state import State
@@ -23,17 +23,17 @@ class StepHistory:
     @property
     def name(self) -> str:
         """``"history"``."""
-        return _columns.NAME
+        return _step_values.NAME
 
-    def memory(self) -> _columns.Columns:
+    def memory(self) -> _step_values.Columns:
         """The columns, without rows."""
-        return _columns.empty()
+        return _step_values.empty()
 
     def open(self, job: Job, run: Run) -> contextlib.AbstractContextManager[Sequence[Handler]]:
         """The handler of one run."""
 
-        def step(state: State, columns: _columns.Columns) -> _columns.Columns:
-            return _columns.append(columns, state.iteration, scalars(state.metrics))
+        def step(state: State, columns: _step_values.Columns) -> _step_values.Columns:
+            return _step_values.append(columns, state.iteration, scalars(state.metrics))
 
         handler = Handler(event="iteration_completed", function=step, when=self.when, reads=True)
         return contextlib.nullcontext((handler,))

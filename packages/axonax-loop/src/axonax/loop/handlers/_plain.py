@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from axonax.loop._events import ENDINGS, Handler
@@ -38,7 +39,7 @@ def end_sheet(job: Job, state: State) -> Sheet:
     best = {
         each.best: state.memory[name]["best"]
         for name, each in job.attached
-        if isinstance(each, Checkpoint) and each.best is not None
+        if isinstance(each, Checkpoint) and each.best and not math.isnan(state.memory[name]["best"])
     }
     rows = state.history.rows
     return summary(

@@ -61,5 +61,6 @@ def summary(
         (name, number(value) + (f"   best {number(best[name])}" if name in best else ""))
         for name, value in metrics.items()
     ]
+    table += [(name, f"best {number(value)}") for name, value in best.items() if name not in metrics]
     places = [(name, str(path)) for name, path in files.items()]
     return Sheet(title=f"{status}: {', '.join(times)}", rows=(*table, *places))
