@@ -144,7 +144,9 @@ class Reports:
             ImportError: when the run starts: matplotlib is not installed.
         """
         chosen = None if metrics is None else tuple(metrics)
-        return self.attach(Plot(path=self._new("plot", checked_path(path)), when=make_filter(every=every), metrics=chosen))
+        return self.attach(
+            Plot(path=self._new("plot", checked_path(path)), when=make_filter(every=every), metrics=chosen)
+        )
 
     def history(self, *, every: Count | Seconds = 1) -> Self:
         """Keep metrics of steps: ``result.history.steps["loss"]``, a float32 column beside ``"iteration"``.

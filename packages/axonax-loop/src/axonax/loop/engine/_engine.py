@@ -11,9 +11,9 @@ from typing import Any
 
 import jax
 
-from axonax.loop._step_values import NAME as COLUMNS
 from axonax.loop._events import Halt, Save
 from axonax.loop._state import History, Metrics, Result, State
+from axonax.loop._step_values import NAME as COLUMNS
 from axonax.loop.checkpoint._store import Loaded
 from axonax.loop.data._batch import BatchChangedError
 from axonax.loop.data._reader import Reader
