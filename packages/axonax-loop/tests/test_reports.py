@@ -273,7 +273,9 @@ def test_panels_are_metrics_and_lines_are_sets() -> None:
         "loss": ["train", "other"],
         "top_5": ["train", "other"],
     }
-    np.testing.assert_array_equal(panels["top_5"]["other"], [0.25, np.nan])
+    np.testing.assert_array_equal(panels["top_5"]["other"], [[0.25, np.nan]])
+    vectors = _curves.grouped([{"epoch": 1, "loss": np.array([0.5, 1.0])}])
+    assert [column.tolist() for column in vectors["loss"]["train"]] == [[0.5], [1.0]]
 
 
 def test_values_of_steps_are_those_after_each_step() -> None:

@@ -98,6 +98,8 @@ class Reports:
     def logger(self, logger: Logger | Callable[[], Logger], *, every: Count | Seconds | None = 50) -> Self:
         """Hand the metrics to a tracker: the epoch's so far every 50 steps, all at the end of an epoch.
 
+        The numbers of a vector, of 64 at most, have names of their own: ``"recall/0"``.
+
         Args:
             logger: a value with ``log(values, *, step)`` and ``close()``, which stays open; or a function
                 without arguments that makes one when a run starts, and whose logger is closed at its end.
@@ -135,7 +137,7 @@ class Reports:
 
         Args:
             path: a PNG, SVG or PDF, replaced whole each time.
-            metrics: a panel each; by default all that are one number.
+            metrics: a panel each; by default all that are numbers.
             every: after every so many epochs, and at the end.
 
         Raises:

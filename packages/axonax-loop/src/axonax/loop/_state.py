@@ -195,7 +195,7 @@ class History(Sequence[Mapping[str, Any]]):
 
         Args:
             path: a PNG, SVG or PDF to write as well.
-            metrics: those to draw, as ``["loss"]``; by default all that are one number.
+            metrics: those to draw, as ``["loss"]``; by default all that are numbers.
 
         Returns:
             the picture, which a notebook shows.

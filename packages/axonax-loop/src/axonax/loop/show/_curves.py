@@ -81,48 +81,63 @@ def curves(rows: Rows, names: Sequence[str] | None = None) -> Picture:
     lines = -(-len(panels) // columns)
     figure = figure_type(figsize=(4.2 * columns, 3.2 * lines), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False).ravel()
-    epochs = [row["epoch"] for row in rows]
-    marker = "o" if len(rows) <= 30 else None
-    for axis, (name, drawn) in zip(grid, panels.items(), strict=False):
-        for label, values in drawn.items():
-            known = np.isfinite(values)
-            axis.plot(np.asarray(epochs)[known], values[known], marker=marker, markersize=3, label=label)
+    epochs = np.asarray([row["epoch"] for row in rows])
+    for axis, (name, sets) in zip(grid, panels.items(), strict=False):
+        _draw(axis, epochs, sets)
         axis.set(xlabel="epoch", title=name)
         axis.xaxis.set_major_locator(integers(integer=True))
         axis.grid(alpha=0.3)
-        if len(drawn) > 1 or "train" not in drawn:
+        if len(sets) > 1 or "train" not in sets:
             axis.legend()
     for axis in grid[len(panels) :]:
         axis.set_axis_off()
     return Picture(figure=figure)
 
 
-def grouped(rows: Rows, names: Sequence[str] | None = None) -> dict[str, dict[str, np.ndarray]]:
+def _draw(axis: Any, epochs: np.ndarray, sets: Mapping[str, Sequence[np.ndarray]]) -> None:
+    """The curves of one panel: a colour a set, the members of a vector in the same."""
+    marker = "o" if len(epochs) <= 30 else None
+    for number, (label, columns) in enumerate(sets.items()):
+        for member, values in enumerate(columns):
+            known = np.isfinite(values)
+            axis.plot(
+                epochs[known],
+                values[known],
+                color=f"C{number}",
+                alpha=1 / len(columns) ** 0.5,
+                marker=marker,
+                markersize=3,
+                label=label if member == 0 else "_",
+            )
+
+
+def grouped(rows: Rows, names: Sequence[str] | None = None) -> dict[str, dict[str, list[np.ndarray]]]:
     """The columns of a history by metric, then by set: ``"train"`` or the prefix of its ``<prefix>_loss``.
 
     Raises:
         ValueError: there is nothing to draw.
 
     >>> grouped([{"epoch": 1, "loss": 0.5, "validation_loss": 0.75}])
-    {'loss': {'train': array([0.5]), 'validation': array([0.75])}}
+    {'loss': {'train': [array([0.5])], 'validation': [array([0.75])]}}
     """
     if not rows:
         raise ValueError("plot: the history is empty, no epoch was finished")
-    columns = dict.fromkeys(name for row in rows for name in scalars(metrics_of(row)))
-    sets = columns if "loss" in columns else ()
-    prefixes = [each.removesuffix("_loss") for each in sets if each.endswith("_loss")]
-    panels: dict[str, dict[str, np.ndarray]] = {}
+    numbers = [scalars(metrics_of(row)) for row in rows]
+    columns = dict.fromkeys(column for row in numbers for column in row)
+    known = dict.fromkeys(column.split("/")[0] for column in columns)
+    prefixes = [each.removesuffix("_loss") for each in known if each.endswith("_loss") and "loss" in known]
+    panels: dict[str, dict[str, list[np.ndarray]]] = {}
     for column in columns:
-        prefix = next((each for each in prefixes if column.startswith(f"{each}_")), None)
-        name = column.removeprefix(f"{prefix}_") if prefix else column
+        whole = column.split("/")[0]
+        prefix = next((each for each in prefixes if whole.startswith(f"{each}_")), None)
+        name = whole.removeprefix(f"{prefix}_") if prefix else whole
         if names is None or name in names:
-            values = np.asarray([row.get(column, np.nan) for row in rows], np.float64)
-            panels.setdefault(name, {})[prefix or "train"] = values
+            values = np.asarray([row.get(column, np.nan) for row in numbers], np.float64)
+            panels.setdefault(name, {}).setdefault(prefix or "train", []).append(values)
     if not panels:
-        wanted = (
-            "a metric that is one number" if names is None else " or ".join(f'"{name}"' for name in names)
-        )
-        raise ValueError(f"plot: the history has no {wanted}, only {', '.join(columns) or 'counts'}")
+        quoted = " or ".join(f'"{name}"' for name in names or ())
+        wanted = quoted or "metric that is a number"
+        raise ValueError(f"plot: the history has no {wanted}, only {', '.join(known) or 'counts'}")
     return panels
 
 

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+LONGEST = 64  # of a vector whose numbers are shown one by one
 NOT_METRICS = ("epoch", "iteration", "seconds")
 
 
 def number(value: Any) -> str:
-    """A metric as text, with four decimals or four digits.
+    """A metric as text, with about four digits.
 
-    >>> [number(value) for value in (0.25, 12, 3e-7, 0.0, float("nan"), np.array([0.5, 1.0]))]
-    ['0.2500', '12', '3.000e-07', '0.0000', 'nan', '[0.5, 1. ]']
+    >>> [number(value) for value in (0.25, 12, 1234.5678, 3e-7, 0.0, float("nan"), np.array([0.5, 1.0]))]
+    ['0.2500', '12', '1234.6', '3.000e-07', '0.0000', 'nan', '[0.5, 1. ]']
     >>> number(np.zeros((8, 8)))
     'float64[8, 8]'
     """
@@ -24,8 +25,10 @@ def number(value: Any) -> str:
         return np.array2string(value, precision=4, separator=", ")
     if not isinstance(value, float):
         return str(value)
-    plain = value == 0 or 1e-3 <= abs(value) < 1e5 or not np.isfinite(value)
-    return f"{value:.4f}" if plain else f"{value:.3e}"
+    size = abs(value)
+    if 0 < size < 1e-3 or 1e6 <= size < np.inf:
+        return f"{value:.3e}"
+    return f"{value:.1f}" if size >= 100 else f"{value:.4f}"
 
 
 def numbers(values: Mapping[str, Any]) -> str:
@@ -77,12 +80,18 @@ def count(number: int, what: str) -> str:
 
 
 def scalars(values: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics that are one number.
+    """The metrics as single numbers: those of a vector (of classes, of members) by number, larger ones not.
 
-    >>> scalars({"loss": 0.25, "matrix": np.eye(2), "hits": 3})
-    {'loss': 0.25, 'hits': 3.0}
+    >>> scalars({"loss": 0.25, "recall": np.array([0.5, 1.0]), "matrix": np.eye(2), "hits": 3})
+    {'loss': 0.25, 'recall/0': 0.5, 'recall/1': 1.0, 'hits': 3.0}
     """
-    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+    found = {}
+    for name, value in values.items():
+        if isinstance(value, int | float):
+            found[name] = float(value)
+        elif isinstance(value, np.ndarray) and value.ndim == 1 and len(value) <= LONGEST:
+            found |= {f"{name}/{index}": float(each) for index, each in enumerate(value)}
+    return found
 
 
 def table_lines(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -27,7 +27,7 @@ def epoch_line(rows: Sequence[Row], epochs: int) -> str:
     row = rows[-1]
     steps = row["iteration"] - (rows[-2]["iteration"] if len(rows) > 1 else 0)
     left = (epochs - row["epoch"]) * row["seconds"]
-    known = left > 0 and (len(rows) > 1 or row["seconds"] > COMPILING)
+    known = left >= 1 and (len(rows) > 1 or row["seconds"] > COMPILING)
     facts = [count(steps, "step"), pace(steps, row["seconds"]), f"{duration(left)} left" if known else ""]
     values = numbers(metrics_of(row))
     text = ", ".join(filter(None, facts))
