@@ -163,3 +163,9 @@ def test_where_rows_lie() -> None:
         loop.arrays(X, batch_size=2, device="gpu")
     assert loop.arrays(X, batch_size=2, device=False).resident is None
     assert isinstance(loop.arrays(X, batch_size=2).resident, jax.Array)
+
+
+def test_a_loop_that_carries_nothing_runs() -> None:
+    model = (lambda key: jnp.ones(2), lambda params, inputs: inputs @ params)
+    result = loop.evaluator(model).run([(jnp.ones((4, 2)), jnp.ones(4))] * 3, jnp.ones(2))
+    assert (result.status, result.iteration, dict(result.metrics)) == ("completed", 3, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import logging
 from collections.abc import Mapping
@@ -336,6 +337,40 @@ def test_the_loss_of_single_steps_is_a_metric_that_keeps_the_last() -> None:
     steps = still.run(DATA).history.steps
     assert steps["step_loss"].tolist() == [0, 1, 4, 9, 16]
     assert steps["loss"].tolist() == [0, 0.5, np.float32(5 / 3), 3.5, 6]
+
+
+def predicts(output: Any) -> loop.Loop:
+    """A loop whose output is made of the state of the model."""
+    return dataclasses.replace(
+        loop.evaluator(MODEL), output=lambda state: output(np.asarray(state.model_state["w"]))
+    )
+
+
+def test_predictions_are_written_after_epochs(tmp_path: Path) -> None:
+    seen: list[np.ndarray] = []
+    base = TRAINER.on("epoch_completed", lambda state: seen.append(np.asarray(state.model_state["w"])))
+    base = base.write_predictions(
+        tmp_path / "new" / "all_{epoch}.npz", predicts(lambda w: {"w": w}), DATA[:1]
+    )
+    result = base.write_predictions(tmp_path / "last.csv", predicts(lambda w: w), DATA[:1], every=2).run(
+        DATA, epochs=3
+    )
+    for epoch in (1, 2, 3):
+        with np.load(tmp_path / "new" / f"all_{epoch}.npz") as file:
+            np.testing.assert_array_equal(file["w"], seen[epoch - 1])
+    rows = table(tmp_path / "last.csv")
+    assert [float(row["prediction"]) for row in rows] == seen[1].tolist()
+    assert list(result.files) == ["predictions", "predictions_1"]
+
+
+def test_predictions_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="write_predictions: needs a loop with an output, .* got trainer"):
+        TRAINER.write_predictions("a.npz", TRAINER, DATA)
+    with pytest.raises(ValueError, match=r"write_predictions: the path must end in .npz or .csv, got a.txt"):
+        TRAINER.write_predictions("a.txt", predicts(lambda w: w), DATA)
+    deep = predicts(lambda w: np.ones((2, 3, 4)))
+    with pytest.raises(ValueError, match=r"prediction has shape \(2, 3, 4\): write a .npz"):
+        TRAINER.write_predictions(tmp_path / "a.csv", deep, DATA).run(DATA)
 
 
 def test_a_trace_of_a_few_steps(tmp_path: Path) -> None:

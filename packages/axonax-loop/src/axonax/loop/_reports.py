@@ -16,6 +16,7 @@ from axonax.loop.handlers._jsonl import Jsonl
 from axonax.loop.handlers._log import Log
 from axonax.loop.handlers._logger import Logging
 from axonax.loop.handlers._plot import Plot
+from axonax.loop.handlers._predictions import WRITERS, Predictions
 from axonax.loop.handlers._profile import Profile
 from axonax.loop.handlers._progress import Progress
 from axonax.loop.handlers._tensorboard import TensorBoard
@@ -165,6 +166,33 @@ class Reports:
         if any(isinstance(each, StepHistory) for _, each in self.attached):
             raise ValueError("history: the loop keeps values of steps already")
         return self.attach(StepHistory(when=make_filter(every=every)))
+
+    def write_predictions(
+        self, path: Anywhere, predictor: Any, data: Any, *, every: Count | None = None
+    ) -> Self:
+        """Write the predictions on some data after each epoch, with averaged parameters where there are any.
+
+        Args:
+            path: a ``.npz`` with an array for each output, or a ``.csv`` with a row an example; written
+                anew each time, ``"epoch_{epoch}.npz"`` one an epoch.
+            predictor: the loop that predicts, whose ``output`` is written.
+            data: what it predicts on, as for its `run`.
+            every: after every so many epochs.
+
+        Raises:
+            ValueError: a second one for this path, or another kind of file.
+            TypeError: ``predictor`` is no loop with an output.
+        """
+        if getattr(predictor, "output", None) is None:
+            kind = getattr(predictor, "kind", type(predictor).__name__)
+            raise TypeError(f"write_predictions: needs a loop with an output, a predictor, got {kind}")
+        target = self._new("write_predictions", path)
+        if target.suffix not in WRITERS:
+            ends = " or ".join(WRITERS)
+            raise ValueError(f"write_predictions: the path must end in {ends}, got {path}")
+        return self.attach(
+            Predictions(path=target, predictor=predictor._job, data=data, when=make_filter(every=every))
+        )
 
     def profile(
         self, path: Anywhere, *, start: int = 10, steps: int = 5, to: Callable[[str], Any] = print

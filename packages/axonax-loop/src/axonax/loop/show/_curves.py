@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from axonax.loop.show._numbers import metrics_of, scalars
+from axonax.loop.show._whole import written_whole
 
 Rows = Sequence[Mapping[str, Any]]
 COLUMNS = 3
@@ -32,15 +32,7 @@ class Picture:
             ValueError: the path ends in something else.
         """
         target = checked_path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with open(handle, "wb") as file:
-                file.write(self._drawn(target.suffix[1:]))
-            Path(draft).replace(target)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
+        written_whole(target, self._drawn(target.suffix[1:]))
         return target
 
     def _repr_png_(self) -> bytes:

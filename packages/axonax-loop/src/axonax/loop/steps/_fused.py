@@ -146,7 +146,9 @@ def make_fused(step: Step, compute: Callable[[Any], dict[str, Any]], *, donate: 
             return values
 
         carry, values = jax.lax.fori_loop(0, length if count is None else count, one, (carry, values))
-        return carry, values, jax.tree.leaves(carry)[0].ravel()[:1] * 0
+        # An evaluator without loss and metrics carries nothing.
+        arrays = jax.tree.leaves(carry) or [jnp.zeros(1)]
+        return carry, values, arrays[0].ravel()[:1] * 0
 
     return jax.jit(run, donate_argnums=0 if donate else ())
 
