@@ -368,6 +368,8 @@ def test_predictions_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
         TRAINER.write_predictions("a.npz", TRAINER, DATA)
     with pytest.raises(ValueError, match=r"write_predictions: the path must end in .npz or .csv, got a.txt"):
         TRAINER.write_predictions("a.txt", predicts(lambda w: w), DATA)
+    with pytest.raises(ValueError, match="write_predictions: a list_iterator can be read only once"):
+        TRAINER.write_predictions("a.npz", predicts(lambda w: w), iter(DATA))
     deep = predicts(lambda w: np.ones((2, 3, 4)))
     with pytest.raises(ValueError, match=r"prediction has shape \(2, 3, 4\): write a .npz"):
         TRAINER.write_predictions(tmp_path / "a.csv", deep, DATA).run(DATA)

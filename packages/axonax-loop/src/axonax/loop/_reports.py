@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -180,12 +180,17 @@ class Reports:
             every: after every so many epochs.
 
         Raises:
-            ValueError: a second one for this path, or another kind of file.
+            ValueError: a second one for this path, another kind of file, or data that can be read only once.
             TypeError: ``predictor`` is no loop with an output.
         """
         if getattr(predictor, "output", None) is None:
             kind = getattr(predictor, "kind", type(predictor).__name__)
             raise TypeError(f"write_predictions: needs a loop with an output, a predictor, got {kind}")
+        if isinstance(data, Iterator):
+            raise ValueError(
+                f"write_predictions: a {type(data).__name__} can be read only once, but it is read after each"
+                " epoch: pass a list, loop.arrays(...) or a function that returns an iterator"
+            )
         target = self._new("write_predictions", path)
         if target.suffix not in WRITERS:
             ends = " or ".join(WRITERS)
