@@ -166,6 +166,50 @@ def test_a_file_that_lost_rows_is_refused_and_one_that_is_gone_begins_anew(
     assert [row["epoch"] for row in table(path)][-1] == "5"
 
 
+class Full:
+    """A file on a disk that takes half a row, then nothing, then all again."""
+
+    def __init__(self, file: Any, counter: list[int]) -> None:
+        self.file, self.counter, self.close = file, counter, file.close
+
+    def write(self, data: bytes) -> int:
+        self.counter[0] += 1
+        if self.counter[0] == 2:
+            return int(self.file.write(data[:5]))
+        if self.counter[0] == 3:
+            raise OSError(28, "No space left on device")
+        return int(self.file.write(data))
+
+
+def test_a_full_disk_is_a_warning_and_the_rows_come_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    both(tmp_path / "whole", 1).run(DATA)
+    counters: dict[Path, list[int]] = {}
+    opened = Path.open
+
+    def full(path: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        file = opened(path, mode, *rest, **options)
+        return Full(file, counters.setdefault(path, [0])) if mode == "ab" else file
+
+    monkeypatch.setattr(Path, "open", full)
+    result = both(tmp_path / "full", 1).run(DATA)
+    assert caplog.text.count("csv: a row waits for the next one, it could not be written") == 2
+    assert rows_of(tmp_path / "full") == rows_of(tmp_path / "whole")
+    assert result.memory["csv"] == result.memory["jsonl"] == {"rows": STEPS}
+
+
+def test_a_picture_that_cannot_be_written_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "file").touch()
+    result = TRAINER.plot(tmp_path / "file" / "a.png").run(DATA)
+    assert result.status == "completed"
+    assert "plot: " in caplog.text
+    assert "a.png could not be written: " in caplog.text
+
+
 def test_one_path_is_written_by_one() -> None:
     with pytest.raises(ValueError, match="jsonl: a.csv is where csv writes: use another path"):
         TRAINER.csv("a.csv").jsonl(Path("a.csv"))

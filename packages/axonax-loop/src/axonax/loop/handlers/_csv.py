@@ -56,23 +56,26 @@ class CsvFormat:
         return 1
 
     def lines(self, row: Mapping[str, Any]) -> str:
-        """The row's cells in the order of the columns."""
+        """The row's cells in the order of the columns; new ones are at the end from here on."""
+        self._columns = self._with(row)
         return _line([_cell(row.get(name)) for name in self._columns])
 
     def reform(self, row: Mapping[str, Any]) -> Callable[[Iterator[str]], Iterator[str]] | None:
         """Add the columns that are new."""
-        added = [name for name in row if name not in self._columns]
+        columns = self._with(row)
+        added = len(columns) - len(self._columns)
         if not added:
             return None
-        self._columns += added
-        header = _line(self._columns)
 
         def with_columns(lines: Iterator[str]) -> Iterator[str]:
             next(lines, None)
-            yield header
-            yield from (line.rstrip("\n") + "," * len(added) + "\n" for line in lines)
+            yield _line(columns)
+            yield from (line.rstrip("\n") + "," * added + "\n" for line in lines)
 
         return with_columns
+
+    def _with(self, row: Mapping[str, Any]) -> list[str]:
+        return [*self._columns, *(name for name in row if name not in self._columns)]
 
 
 def _line(cells: Sequence[Any]) -> str:

@@ -15,6 +15,7 @@ from axonax.loop.engine._job import Job, Run
 from axonax.loop.handlers import _notebook
 from axonax.loop.handlers._patience import check_metric
 from axonax.loop.show._curves import curves, matplotlib_parts
+from axonax.loop.show._whole import tried
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class Plot:
             if not state.history:
                 return
             picture = curves(state.history.rows, self.metrics)
-            picture.save(self.path)
+            tried(self.name, self.path, picture.drawn(self.path))
             if handle:
                 handle[0].update(picture)
             elif show is not None:

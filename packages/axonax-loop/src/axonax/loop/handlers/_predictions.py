@@ -17,7 +17,7 @@ from axonax.loop._filters import Filter
 from axonax.loop._state import State
 from axonax.loop.engine._engine import Engine
 from axonax.loop.engine._job import Job, Run
-from axonax.loop.show._whole import written_whole
+from axonax.loop.show._whole import tried
 from axonax.tensor import trees
 
 PyTree = Any
@@ -47,7 +47,7 @@ class Predictions:
             once = Run(data=self.data, state=state.step_state, key=run.key, epochs=1, signals=run.signals)
             output = Engine(self.predictor, once, donate=True).result().output
             path = Path(str(self.path).replace("{epoch}", str(state.epoch)))
-            written_whole(path, WRITERS[path.suffix](columns_of(output)))
+            tried(self.name, path, WRITERS[path.suffix](columns_of(output)))
 
         return contextlib.nullcontext((Handler(event="epoch_completed", function=write, when=self.when),))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from axonax.loop._events import ENDINGS, Handler
 from axonax.loop._filters import Filter
 from axonax.loop._state import State
 from axonax.loop.engine._job import Run
+from axonax.loop.show._whole import written_whole
 
 LOGGER = logging.getLogger("axonax.loop")
 Memory = dict[str, int]
@@ -36,12 +38,13 @@ class Format(Protocol):
 
 
 class RowFile:
-    """The file of one run."""
+    """The file of one run. What a full disk does not take is kept, and written with the next row."""
 
     def __init__(self, who: str, path: Path, form: Format) -> None:
         self._who, self._path, self._form = who, path, form
         self._file: IO[bytes] | None = None
-        self._rows = 0
+        self._rows, self._end = 0, 0
+        self._waiting: list[Mapping[str, Any]] = []
 
     def go_on(self, rows: int) -> None:
         """Open the file, once, and cut it back to the rows that the run had written.
@@ -52,10 +55,11 @@ class RowFile:
         if self._file is not None:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._opened()
-        first = self._file.readline()
-        head = self._form.begin(first.decode().rstrip("\n") if rows and first else None)
-        end, found = self._end(rows + head if rows else 0)
+        self._path.touch()
+        with self._path.open("rb") as file:
+            first = file.readline() if rows else b""
+            head = self._form.begin(first.decode().rstrip("\n") if first else None)
+            self._end, found = _after(file, rows + head if rows else 0)
         if rows and found == 0:
             LOGGER.warning("%s: %s is gone or empty, it begins anew", self._who, self._path)
         elif rows and found < rows + head:
@@ -63,20 +67,23 @@ class RowFile:
                 f"{self._who}: {self._path} has {max(found - head, 0)} rows, the run that goes on had written"
                 f" {rows}: put the file back, or remove it to begin a new one"
             )
-        self._file.seek(end)
-        self._file.truncate()
-        self._rows = max(found - head, 0) if rows else 0
+        os.truncate(self._path, self._end)
+        self._file = self._path.open("ab", buffering=0)
+        self._rows = max(found - head, 0)
 
     def write(self, row: Mapping[str, Any], memory: Memory) -> Memory:
         """Add a row, and see that it is in the file."""
         self.go_on(memory["rows"])
-        assert self._file is not None
-        reform = self._form.reform(row)
-        if reform is not None:
-            self._rewrite(reform)
-        self._file.write(self._form.lines(row).encode())
-        self._file.flush()
-        self._rows += 1
+        self._waiting.append(row)
+        try:
+            while self._waiting:
+                self._add(self._waiting[0])
+                self._rows += 1
+                del self._waiting[0]
+        except OSError as error:
+            LOGGER.warning("%s: a row waits for the next one, it could not be written: %s", self._who, error)
+            with contextlib.suppress(OSError):
+                os.truncate(self._path, self._end)
         return {"rows": self._rows}
 
     def close(self) -> None:
@@ -84,29 +91,33 @@ class RowFile:
         if self._file is not None:
             self._file.close()
 
-    def _opened(self) -> IO[bytes]:
-        return open(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
-
-    def _end(self, lines: int) -> tuple[int, int]:
-        """Where so many whole lines end, and how many there are of them."""
+    def _add(self, row: Mapping[str, Any]) -> None:
         assert self._file is not None
-        self._file.seek(0)
-        found, end = 0, 0
-        while found < lines and self._file.readline().endswith(b"\n"):
-            found, end = found + 1, self._file.tell()
-        return end, found
+        reform = self._form.reform(row)
+        if reform is not None:
+            self._rewrite(reform)
+        lines = self._form.lines(row).encode()
+        if self._file.write(lines) != len(lines):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._end += len(lines)
 
     def _rewrite(self, reform: Callable[[Iterator[str]], Iterator[str]]) -> None:
         """Put changed lines in the place of the file, all at once."""
-        assert self._file is not None
-        self._file.seek(0)
-        handle, draft = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-        with open(handle, "wb") as new:
-            new.writelines(line.encode() for line in reform(line.decode() for line in self._file))
-        Path(draft).replace(self._path)
-        self._file.close()
-        self._file = self._opened()
-        self._file.seek(0, os.SEEK_END)
+        with self._path.open("rb") as file:
+            new = "".join(reform(line.decode() for line in file)).encode()
+        written_whole(self._path, new)
+        if self._file is not None:
+            self._file.close()
+        self._file, self._end = self._path.open("ab", buffering=0), len(new)
+
+
+def _after(file: IO[bytes], lines: int) -> tuple[int, int]:
+    """Where so many whole lines end, and how many there are of them."""
+    file.seek(0)
+    found, end = 0, 0
+    while found < lines and (line := file.readline()).endswith(b"\n"):
+        found, end = found + 1, end + len(line)
+    return end, found
 
 
 @contextmanager

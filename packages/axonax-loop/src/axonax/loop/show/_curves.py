@@ -32,17 +32,18 @@ class Picture:
             ValueError: the path ends in something else.
         """
         target = checked_path(path)
-        written_whole(target, self._drawn(target.suffix[1:]))
+        written_whole(target, self.drawn(target))
         return target
+
+    def drawn(self, path: Path) -> bytes:
+        """What is written to a path."""
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format=path.suffix[1:], dpi=120)
+        return buffer.getvalue()
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows."""
-        return self._drawn("png")
-
-    def _drawn(self, form: str) -> bytes:
-        buffer = io.BytesIO()
-        self.figure.savefig(buffer, format=form, dpi=120)
-        return buffer.getvalue()
+        return self.drawn(Path("curves.png"))
 
 
 def checked_path(path: str | os.PathLike[str]) -> Path:

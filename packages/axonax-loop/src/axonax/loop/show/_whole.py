@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import tempfile
+import logging
+import uuid
 from pathlib import Path
+
+LOGGER = logging.getLogger("axonax.loop")
 
 
 def written_whole(path: Path, content: bytes) -> None:
     """Put a file in the place of what was there; folders on the way are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with open(handle, "wb") as file:
-            file.write(content)
-        Path(draft).chmod(0o644)
-        Path(draft).replace(path)
+        draft.write_bytes(content)
+        draft.replace(path)
     except BaseException:
-        Path(draft).unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise
+
+
+def tried(who: str, path: Path, content: bytes) -> None:
+    """The same for a run that goes on without it: a full or read-only disk is a warning."""
+    try:
+        written_whole(path, content)
+    except OSError as error:
+        LOGGER.warning("%s: %s could not be written: %s", who, path, error)
