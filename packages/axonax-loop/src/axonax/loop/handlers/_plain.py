@@ -47,7 +47,7 @@ def end_sheet(job: Job, state: State) -> Sheet:
         epoch=state.epoch,
         iteration=state.iteration,
         rows=rows,
-        metrics=metrics_of(rows[-1]) if rows else {},
+        metrics=dict(state.metrics) or (metrics_of(rows[-1]) if rows else {}),
         best=best,
         files=job.files,
     )
