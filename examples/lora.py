@@ -79,6 +79,7 @@ def main() -> None:
     parser.add_argument("--key", type=int, default=0, help="the seed of everything random in the run")
     parser.add_argument("--smoke", action="store_true", help="one epoch of a few images, to see that it runs")
     options = parser.parse_args()
+    loop.cache()  # the second run of this program starts faster
     epochs, images = (1, 128) if options.smoke else (5 if options.data else 40, 20_000)
     key = jax.random.key(options.key)
 

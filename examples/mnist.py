@@ -108,6 +108,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Define, print, train, evaluate, predict, save, load."""
     options = arguments()
+    loop.cache()  # the second run of this program starts faster
     digits = read_digits(options.data)
     epochs = options.epochs or (5 if options.data else 30)
     if options.smoke:

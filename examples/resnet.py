@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--key", type=int, default=0, help="the seed of everything random in the run")
     parser.add_argument("--smoke", action="store_true", help="one epoch of a few images, to see that it runs")
     options = parser.parse_args()
+    loop.cache()  # the second run of this program starts faster
     epochs = options.epochs or (3 if options.data else 15)
     width, blocks, images = (4, 1, 128) if options.smoke else (16, 2, options.images)
     epochs = 1 if options.smoke else epochs

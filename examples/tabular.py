@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--key", type=int, default=0, help="the seed of everything random in the run")
     parser.add_argument("--smoke", action="store_true", help="one epoch of a few cars, to see that it runs")
     options = parser.parse_args()
+    loop.cache()  # the second run of this program starts faster
     count, epochs = (500, 1) if options.smoke else (options.cars, options.epochs)
 
     table, price = cars(count, 2)

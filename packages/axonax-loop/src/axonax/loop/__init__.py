@@ -4,6 +4,7 @@ Begin with `trainer`, `evaluator` or `loop`; add metrics and handlers; `Loop.run
 """
 
 from axonax.loop import loss_scale as loss_scale
+from axonax.loop._cache import cache as cache
 from axonax.loop._events import EVENTS as EVENTS
 from axonax.loop._events import HALT_EPOCH as HALT_EPOCH
 from axonax.loop._events import HALT_LOOP as HALT_LOOP
