@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
@@ -28,16 +29,22 @@ def cache(path: str | os.PathLike[str] | None = None) -> Path:
     Raises:
         ValueError: ``path`` is a file.
     """
+    config: Any = jax.config
     if path is None:
-        path = jax.config.jax_compilation_cache_dir or _users() / "axonax" / "jax"
+        path = config.jax_compilation_cache_dir or _users() / "axonax" / "jax"
     folder = Path(path).expanduser().absolute()
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"cache: path must be a folder, got the file {folder}")
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    settings = {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    for name, value in settings.items():
+        config.update(name, value)
     # JAX decides at the first compilation whether there is a cache, and where.
-    compilation_cache.reset_cache()
+    untyped: Any = compilation_cache
+    untyped.reset_cache()
     return folder
 
 
