@@ -321,12 +321,13 @@ def test_each_member_of_a_population_has_its_own() -> None:
 
 def test_the_loop_names_them() -> None:
     fitting = trainer().accumulate(4).clip(norm=1.0).ema(0.99).loss_scale("dynamic").skip_nonfinite()
-    assert str(fitting.precision(Policy(compute="bf16"))).splitlines()[4:] == [
-        "  accumulate 4 batches a step",
-        "  clip       norm 1",
-        "  ema        decay 0.99",
-        "  loss scale dynamic from 32768",
-        "  skip       steps that are not finite",
-        "  precision  p=f32 c=bf16 o=f32",
+    lines = str(fitting.precision(Policy(compute="bf16"))).splitlines()[4:]
+    assert [" ".join(line.split()) for line in lines] == [
+        "accumulate 4 batches a step",
+        "clip norm 1",
+        "ema decay 0.99",
+        "loss scale dynamic from 32768",
+        "skip steps that are not finite",
+        "precision p=f32 c=bf16 o=f32",
     ]
     assert "accumulate" not in str(trainer())

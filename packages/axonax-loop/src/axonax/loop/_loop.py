@@ -326,7 +326,8 @@ class Loop(Basics, Policies, Reports, Transforming):
     def _sheet(self) -> Sheet:
         metrics = (("metric", each.name) for each in self.metrics)
         attached = (_described(name, str(each)) for name, each in self.attached)
-        return Sheet(title=self.kind, rows=(*self.facts, *metrics, *attached))
+        facts = ((name, str(fact)) for name, fact in self.facts)
+        return Sheet(title=self.kind, rows=(*facts, *metrics, *attached))
 
     def __repr__(self) -> str:
         return repr(self._sheet)
