@@ -115,3 +115,14 @@ def test_data_that_does_not_fit_is_an_error_at_the_batch(data, message):
 def test_minimize_refuses_what_is_no_objective():
     with pytest.raises(ValueError, match=r"(?s)objective.*\(2,\)"):
         optim.minimize(lambda x: x, jnp.zeros(2), "adam")
+
+
+def test_a_label_out_of_range_in_a_later_batch_is_named(caplog):
+    model = nn.input("x", (None, 4)) | nn.dense(3, activation="softmax")
+    x, y = np.ones((8, 4), np.float32), np.zeros(8, np.int32)
+    bad = y.copy()
+    bad[5] = 7
+    loop.trainer(model, "categorical_cross_entropy", "sgd").run([(x, y), (x, bad)])
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("the loss was not finite at step 2 of epoch 1 (iteration 2): ")
+    assert "7" in said

@@ -118,7 +118,8 @@ def test_the_step_of_the_first_loss_that_is_not_finite_is_named(caplog: pytest.L
     caplog.clear()
     trainer().run(bad_at(2), epochs=2)
     said = [record.getMessage() for record in caplog.records]
-    assert said == ["the loss was not finite at step 3 of epoch 1 (iteration 3)"]
+    assert len(said) == 1
+    assert said[0].startswith("the loss was not finite at step 3 of epoch 1 (iteration 3)")
 
 
 def test_rollback_goes_on_from_the_last_finite_state(caplog: pytest.LogCaptureFixture) -> None:
@@ -269,3 +270,14 @@ def test_what_is_printed() -> None:
         ("time_limit", "60 s"),
         ("unfreeze_at", "epoch 2: a/**"),
     ]
+
+
+def test_the_batch_of_the_bad_step_is_looked_at(caplog: pytest.LogCaptureFixture) -> None:
+    trainer().run(bad_at(2))
+    assert "(iteration 3): targets of the batch holds nan at [0], 8 such numbers in all" in caplog.text
+    with pytest.raises(loop.NonFiniteError) as caught:
+        trainer().terminate_on_nan(every=4).run(lambda epoch: bad_at(5))
+    assert caught.value.__notes__[-1].startswith("its batch: targets of the batch holds nan")
+    caplog.clear()
+    trainer().run(iter(bad_at(2)))
+    assert caplog.records[0].getMessage().endswith("(iteration 3)")

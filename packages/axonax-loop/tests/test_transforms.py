@@ -80,8 +80,8 @@ class TestAccumulate:
         empty = (np.full_like(X[:2], np.nan), Y[:2], np.zeros_like(WEIGHTS[:2]))
         with_empty = trainer().accumulate(3).run([batches(2)[0], empty, batches(2)[1]])
         close(with_empty.model_state, trainer().accumulate(2).run(batches(2)[:2]).model_state)
-        untouched = trainer().accumulate(2).run([empty, empty])
-        close(untouched.model_state, init(None), 0)
+        more = trainer().accumulate(2).run([*batches(2)[:2], empty, empty])
+        close(more.model_state, with_empty.model_state)
 
     def test_one_batch_a_step_is_no_transform(self) -> None:
         result = trainer().accumulate(1).run(batches(6))

@@ -18,6 +18,7 @@ from axonax.loop._filters import Filter as Filter
 from axonax.loop._filters import Seconds as Seconds
 from axonax.loop._loop import Loop as Loop
 from axonax.loop._lr_finder import RateSweep as RateSweep
+from axonax.loop._predictor import predictor as predictor
 from axonax.loop._state import EvalState as EvalState
 from axonax.loop._state import History as History
 from axonax.loop._state import PopulationState as PopulationState
@@ -26,6 +27,8 @@ from axonax.loop._state import State as State
 from axonax.loop._state import TrainState as TrainState
 from axonax.loop.data._arrays import Arrays as Arrays
 from axonax.loop.data._arrays import arrays as arrays
+from axonax.loop.data._columns import columns as columns
+from axonax.loop.data._prefetch import prefetch as prefetch
 from axonax.loop.engine._doctor import NonFiniteError as NonFiniteError
 from axonax.loop.engine._doctor import RecompileError as RecompileError
 from axonax.loop.loss_scale import LossScale as LossScale

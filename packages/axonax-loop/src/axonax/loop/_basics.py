@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 from axonax.loop._events import EVENTS
@@ -83,11 +83,17 @@ class Basics:
             every: as in `on`.
 
         Raises:
-            ValueError: this loop has nothing to evaluate, an unknown event, or a prefix that is taken.
+            ValueError: this loop has nothing to evaluate, an unknown event, a prefix that is taken, or data
+                that can be read only once.
         """
         if self.evaluation is None:
             raise ValueError(f"validate: needs a trainer, this is a {self.kind}")
         names.lookup(dict.fromkeys(EVENTS), event, "event")
+        if isinstance(data, Iterator):
+            raise ValueError(
+                f"validate: a {type(data).__name__} can be read only once, but validation reads it again and "
+                "again: pass a list, loop.arrays(...) or a function that returns an iterator"
+            )
         if any(isinstance(each, Validate) and each.prefix == prefix for _, each in self.attached):
             raise ValueError(f'validate: the prefix "{prefix}" is taken: pass another as prefix=')
         return self.attach(Validate(data=data, prefix=prefix, event=event, when=make_filter(every=every)))

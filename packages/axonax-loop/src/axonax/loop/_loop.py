@@ -22,6 +22,7 @@ from axonax.loop._policies import Policies
 from axonax.loop._reports import Reports
 from axonax.loop._state import Result, State
 from axonax.loop._transforms import Build, Transforming
+from axonax.loop.data._remainder import MODES as REMAINDERS
 from axonax.loop.engine._engine import Engine
 from axonax.loop.engine._job import Attachment, Job, Run, Saving
 from axonax.loop.handlers._checkpoint import Checkpoint
@@ -172,6 +173,7 @@ class Loop(Basics, Policies, Reports, Transforming):
         resume: str | os.PathLike[str] | bool = False,
         fuse: bool = True,
         strict: bool = False,
+        remainder: str = "keep",
     ) -> Result:
         """Run over the data; Ctrl-C returns the state of the last finished step.
 
@@ -196,18 +198,23 @@ class Loop(Basics, Policies, Reports, Transforming):
             strict: look for what is wrong, one step at a time and slowly: fail on a step that compiles again
                 after the first epoch, name the leaf that changed; on the first loss that is not finite, name
                 the operation, its node and its batch; name handlers that make the device wait.
+            remainder: what training does with a smaller last batch: ``"keep"`` steps on it at its own shape,
+                which is compiled too; ``"drop"`` leaves it out; ``"mask"`` fills it up with rows that weigh
+                0, and hands ``where=``, the rows that count, to a model whose ``apply`` takes it.
+                Evaluation always fills up, and its metrics are exact.
 
         Returns:
             the last state, metrics and history.
 
         Raises:
             ValueError: no batches, batches that differ or do not fit the model, loss or metrics, ``epochs``
-                below 1, a checkpoint that does not fit (the text lists what differs), or a folder with
-                checkpoints without ``resume``.
+                below 1, a checkpoint that does not fit (the text lists what differs), a folder with
+                checkpoints without ``resume``, or ``"mask"`` where rows cannot be left out.
             TypeError: an argument of a type that it cannot have.
         """
         run = self._run(data, state, epochs, key, steps_per_epoch, resume)
-        return Engine(self._job, replace(run, fuse=fuse, strict=strict), donate=True).result()
+        run = replace(run, fuse=fuse, strict=strict, remainder=self._remainder(remainder))
+        return Engine(self._job, run, donate=True).result()
 
     def iterate(
         self,
@@ -218,6 +225,7 @@ class Loop(Basics, Policies, Reports, Transforming):
         key: Any = None,
         steps_per_epoch: int | None = None,
         resume: str | os.PathLike[str] | bool = False,
+        remainder: str = "keep",
     ) -> Iterator[State]:
         """The states after each step, as a plain iterator; they stay readable, as nothing is donated.
 
@@ -228,8 +236,10 @@ class Loop(Basics, Policies, Reports, Transforming):
             key: what randomness is drawn from.
             steps_per_epoch: end each epoch after so many batches.
             resume: as in `run`.
+            remainder: as in `run`.
         """
         run = self._run(data, state, epochs, key, steps_per_epoch, resume)
+        run = replace(run, remainder=self._remainder(remainder))
         return Engine(self._job, run, donate=False, watch=True).drive()
 
     def vmap(self, keys: Any, **hyperparams: Any) -> Loop:
@@ -328,6 +338,20 @@ class Loop(Basics, Policies, Reports, Transforming):
         attached = (_described(name, str(each)) for name, each in self.attached)
         facts = ((name, str(fact)) for name, fact in self.facts)
         return Sheet(title=self.kind, rows=(*facts, *metrics, *attached))
+
+    def _remainder(self, remainder: str) -> str:
+        names.lookup(dict.fromkeys(REMAINDERS), remainder, "remainder")
+        if remainder != "keep" and self.recipe.needs_state:
+            raise ValueError(
+                f'run: remainder="{remainder}" is for training, and a loop that is no trainer counts every '
+                f"row: this is of kind {self.kind}"
+            )
+        if remainder == "mask" and not self.recipe.has_parts:
+            raise ValueError(
+                f'run: remainder="mask" needs a trainer of a model and a loss, whose batches have weights: '
+                f'this {self.kind} takes batches of any form, use "keep" or "drop"'
+            )
+        return remainder
 
     def __repr__(self) -> str:
         return repr(self._sheet)

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from axonax.loop.data._batch import check_weights
+from axonax.loop.data._convert import converted
 from axonax.tensor import trees
 
 PyTree = Any
@@ -61,6 +63,10 @@ class Arrays:
     def __iter__(self) -> Iterator[Any]:
         """The batches of the first epoch, in the order of ``jax.random.key(0)`` when shuffled."""
         return self.batches(1)
+
+    def fingerprint(self, epoch: int, key: Any = None) -> int | None:
+        """A checksum of the order of an epoch; ``None`` where the rows come as they stand."""
+        return self.batches(epoch, key=key).fingerprint() if self.shuffle else None
 
     def batches(self, epoch: int, *, key: Any = None, step: int = 0) -> ArraysIterator:
         """The batches of an epoch (counted from 1), from the ``step``-th on.
@@ -155,9 +161,10 @@ def arrays(
     """A data source of arrays in memory.
 
     Args:
-        x: the inputs, an array or a pytree of arrays ``(n, ...)``.
+        x: the inputs, an array or a pytree of arrays ``(n, ...)``; tensors and lists of numbers become
+            arrays.
         y: the targets, likewise; without them a batch is a slice of ``x`` alone.
-        weights: one weight a row ``(n, ...)``.
+        weights: one weight a row ``(n, ...)``, finite, none below 0 and not all 0.
         batch_size: the rows of a batch; the last one of an epoch may be smaller.
         shuffle: draw a new order each epoch, from the ``key`` of the run.
         drop_last: leave out a smaller last batch.
@@ -168,8 +175,9 @@ def arrays(
         a source with ``len`` (batches an epoch) that yields ``x``, ``(x, y)`` or ``(x, y, weights)``.
 
     Raises:
-        ValueError: no leaves, leaves of different length, weights without targets, or no batch at all.
-        TypeError: ``batch_size`` is no integer.
+        ValueError: no leaves, leaves of different length, weights without targets or out of range, or no
+            batch at all.
+        TypeError: ``batch_size`` is no integer, or a leaf is no array and cannot become one.
 
     >>> [len(x) for x in arrays(np.arange(5.0), batch_size=2)]
     [2, 2, 1]
@@ -183,11 +191,15 @@ def arrays(
     if weights is not None and y is None:
         raise ValueError("arrays: weights need targets y")
     parts = (x,) if y is None else (x, y) if weights is None else (x, y, weights)
-    batch = jax.tree.map(np.asarray, parts)
-    sizes = {
-        name: np.shape(leaf)[:1]
-        for name, leaf in trees.flatten(dict(zip("xyw", batch, strict=False))).items()
-    }
+    named = dict(zip(("x", "y", "weights"), parts, strict=False))
+    try:
+        named = jax.tree.map(np.asarray, converted(named))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"arrays: {error}") from error.__cause__
+    if weights is not None:
+        check_weights(named["weights"], "arrays: weights")
+    batch = tuple(named[name] for name in ("x", "y", "weights")[: len(parts)])
+    sizes = {name: np.shape(leaf)[:1] for name, leaf in trees.flatten(named).items()}
     if len(set(sizes.values())) != 1 or () in sizes.values():
         listed = ", ".join(f"{name} {size[0] if size else 'a scalar'}" for name, size in sizes.items())
         raise ValueError(f"arrays: all arrays must have the same number of rows, got {listed or 'no arrays'}")

@@ -6,20 +6,33 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from axonax.loop.data._remainder import Padded
 from axonax.tensor import names, trees
 
 PyTree = Any
 KEYS = ("inputs", "targets", "weights")
+_TARGETS = ("label", "labels", "target", "targets", "y", "class", "fine_label")
 
 
 class Batch(NamedTuple):
-    """A batch by its parts; ``weights`` are ``None`` where all rows weigh the same."""
+    """A batch by its parts.
+
+    ``weights`` are ``None`` where all rows weigh the same; ``where (B,)`` is false for rows that were added
+    to a smaller batch, and ``None`` of a batch that is as it came.
+    """
 
     inputs: PyTree
     targets: PyTree
     weights: Any = None
+    where: Any = None
+
+    @property
+    def counting(self) -> Any:
+        """The weights, with 0 for rows that were added."""
+        return masked(self.weights, self.where)
 
 
 class BatchChangedError(ValueError):
@@ -30,12 +43,16 @@ def read(batch: Any) -> Batch:
     """The parts of ``(inputs, targets)``, ``(inputs, targets, weights)`` or a dict with those keys.
 
     Raises:
-        ValueError: a tuple of another length, or a dict with other keys.
+        ValueError: a tuple of another length, or a dict with other keys; the text says how to name them.
         TypeError: neither a tuple nor a dict.
     """
+    if isinstance(batch, Padded):
+        return read(batch.batch)._replace(where=batch.where)
     if isinstance(batch, Mapping):
         for name in batch:
-            names.lookup(dict.fromkeys(KEYS), name, "key of a batch")
+            if name not in KEYS:
+                near = names.suggestion(str(name), KEYS)
+                raise ValueError(f'unknown key of a batch "{name}": {near}{_line(list(batch))}')
         for name in KEYS[:2]:
             if name not in batch:
                 raise ValueError(f'a batch must have the keys "inputs" and "targets", got {sorted(batch)}')
@@ -52,9 +69,34 @@ def read(batch: Any) -> Batch:
     return Batch(*batch)
 
 
+def masked(weights: Any, where: Any) -> Any:
+    """Weights that are 0 where ``where (B,)`` is false; either may be ``None``."""
+    if where is None:
+        return weights
+    if weights is None:
+        return jnp.asarray(where, jnp.float32)
+    weights = jnp.asarray(weights)
+    return jnp.where(jnp.reshape(where, (-1,) + (1,) * (weights.ndim - 1)), weights, 0)
+
+
+def _line(keys: list[Any]) -> str:
+    """The call that reads batches with these keys, for an error; nothing for a single key."""
+    if len(keys) < 2 or not all(isinstance(key, str) for key in keys):
+        return ""
+    target = next((key for key in keys if key.lower() in _TARGETS), keys[-1])
+    others = [key for key in keys if key != target]
+    inputs = f'"{others[0]}"' if len(others) == 1 else "[" + ", ".join(f'"{key}"' for key in others) + "]"
+    return f', or name the columns: loop.columns(data, inputs={inputs}, targets="{target}")'
+
+
 def rows(tree: PyTree) -> int:
     """The leading size of the first leaf that has one; 1 if none has."""
     return next((np.shape(leaf)[0] for leaf in jax.tree.leaves(tree) if np.ndim(leaf)), 1)
+
+
+def count(batch: Batch) -> int:
+    """The rows of a batch: those of its targets, or of its inputs where it has none."""
+    return rows(batch.inputs if batch.targets is None else batch.targets)
 
 
 def check_arrays(batch: PyTree) -> None:
@@ -70,6 +112,22 @@ def check_arrays(batch: PyTree) -> None:
             raise TypeError(
                 f"{_label(name)} must be an array of numbers, got {type(leaf).__name__} {leaf!r:.40}"
             )
+
+
+def check_weights(weights: PyTree, who: str) -> None:
+    """Raise unless concrete weights are finite, not below 0 and not all 0.
+
+    Raises:
+        ValueError: they are not; the text gives the first that is wrong.
+    """
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(weights)]
+    for leaf in leaves:
+        values = leaf if leaf.dtype.kind in "biuf" else leaf.astype(np.float32)
+        wrong = values[~(np.isfinite(values) & (values >= 0))]
+        if wrong.size:
+            raise ValueError(f"{who} must be finite and at least 0, got {wrong[0]}")
+    if any(leaf.size for leaf in leaves) and not any(leaf.any() for leaf in leaves):
+        raise ValueError(f"{who} are all 0: no row would count")
 
 
 def check_rows(batch: Batch) -> None:

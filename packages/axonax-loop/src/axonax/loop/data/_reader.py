@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,20 +12,35 @@ from typing import Any
 import jax
 
 from axonax.loop.data._arrays import Arrays, Source
+from axonax.loop.data._batch import rows
+from axonax.loop.data._convert import converter
+from axonax.loop.data._prefetch import Ahead
+from axonax.loop.data._wrapped import tells_place
 
 PyTree = Any
 _NO_STATE = object()
+_BYTES = "base64"
 
 
 class Feed:
     """The batches of one epoch from a place on.
 
     ``head`` is the first batch of the epoch, taken already or not, and ``None`` of none. An error of the data
-    is raised when the batches read before it are taken.
+    is raised when the batches read before it are taken. With ``parts`` given batches are made arrays where
+    they are none; it says whether they hold inputs and targets. With ``drop_smaller`` those with fewer rows
+    than the first are left out.
     """
 
     def __init__(
-        self, batches: Iterator[Any], number: int, skip: int, limit: int | None, state: Any = _NO_STATE
+        self,
+        batches: Iterator[Any],
+        number: int,
+        skip: int,
+        limit: int | None,
+        state: Any = _NO_STATE,
+        *,
+        parts: bool | None = None,
+        drop_smaller: bool = False,
     ) -> None:
         self.number = number
         self._batches = batches
@@ -33,12 +50,18 @@ class Feed:
         self._error: BaseException | None = None
         self._place: Callable[[], Any] | None = None if state is _NO_STATE else batches.get_state  # type: ignore[attr-defined]
         self.place: Any = None
-        self.head = next(batches, None)
+        head = next(batches, None)
+        self._convert = None if parts is None or head is None else converter(head, parts=parts)
+        self._read = 0
+        self.head = self._arrays(head)
+        self._least = rows(self.head) if drop_smaller else 0
+        self._read = 1
         if state is not _NO_STATE and state is not None:
-            batches.set_state(state)  # type: ignore[attr-defined]
+            batches.set_state(_given(state))  # type: ignore[attr-defined]
             self.place = state
+            self._read = skip
         elif self.head is not None and skip:
-            next(itertools.islice(batches, skip - 1, skip - 1), None)
+            self._pass_by(skip - 1)
         elif self.head is not None:
             self._keep(self.head)
 
@@ -48,7 +71,7 @@ class Feed:
             if self._left is not None and len(self._buffer) >= self._left:
                 break
             try:
-                self._keep(next(self._batches))
+                self._keep(self._next())
             except StopIteration:
                 break
             except (Exception, KeyboardInterrupt) as error:
@@ -76,14 +99,53 @@ class Feed:
         done = not self._buffer and self._error is None
         return [(batch, done and number == count) for number, batch in enumerate(taken, 1)]
 
+    def close(self) -> None:
+        """End what reads ahead."""
+        if isinstance(self._batches, Ahead):
+            self._batches.close()
+
     def rest(self) -> Iterator[Any]:
         """What was read and not taken, then what was not read."""
         return itertools.chain(self._buffer, self._batches)
 
+    def _next(self) -> Any:
+        """The next batch that is not left out."""
+        while True:
+            batch = self._arrays(next(self._batches))
+            self._read += 1
+            if not self._least or rows(batch) >= self._least:
+                return batch
+
+    def _pass_by(self, count: int) -> None:
+        """Leave out batches that were trained on before."""
+        with contextlib.suppress(StopIteration):
+            for _ in range(count):
+                self._next()
+
+    def _arrays(self, batch: Any) -> Any:
+        if self._convert is None:
+            return batch
+        try:
+            return self._convert(batch)
+        except (TypeError, ValueError) as error:
+            epoch = f" of epoch {self.number}" if self._read else ""
+            raise type(error)(f"batch {self._read}{epoch}: {error}") from error.__cause__
+
     def _keep(self, batch: Any) -> None:
         self._buffer.append(batch)
         if self._place is not None:
-            self._places.append(self._place())
+            self._places.append(_plain(self._place()))
+
+
+def _plain(place: Any) -> Any:
+    """A place as numbers and text; that of a Grain ``DataLoader`` is bytes."""
+    return {_BYTES: base64.b64encode(place).decode()} if isinstance(place, bytes) else place
+
+
+def _given(place: Any) -> Any:
+    """The place that `_plain` was given."""
+    is_bytes = isinstance(place, dict) and place.keys() == {_BYTES}
+    return base64.b64decode(place[_BYTES]) if is_bytes else place
 
 
 def _kind(batch: Any) -> tuple[Any, ...]:
@@ -97,11 +159,21 @@ class ArraysFeed:
 
     place: Any = None
 
-    def __init__(self, source: Arrays, number: int, key: Any, skip: int, limit: int | None) -> None:
+    def __init__(
+        self,
+        source: Arrays,
+        number: int,
+        key: Any,
+        skip: int,
+        limit: int | None,
+        *,
+        drop_smaller: bool = False,
+    ) -> None:
         self.number = number
         self._batches = source.batches(number, key=key, step=skip)
         self._step = skip
-        self._end = len(source) if limit is None else min(limit, len(source))
+        whole = max(source.rows // source.batch_size, 1) if drop_smaller else len(source)
+        self._end = whole if limit is None else min(limit, whole)
         self.head = self._batches.at(0)
         self.fingerprint = self._batches.fingerprint
 
@@ -129,15 +201,25 @@ class ArraysFeed:
 
 
 class Reader:
-    """The batches of one run, epoch by epoch.
+    """The batches of one run, epoch by epoch; ``parts`` and ``drop_smaller`` as of `Feed`.
 
     Raises:
         ValueError: a one-shot iterator for more than one epoch.
         TypeError: the data is no source of batches.
     """
 
-    def __init__(self, data: Any, key: Any, epochs: int, steps_per_epoch: int | None) -> None:
+    def __init__(
+        self,
+        data: Any,
+        key: Any,
+        epochs: int,
+        steps_per_epoch: int | None,
+        *,
+        parts: bool | None = None,
+        drop_smaller: bool = False,
+    ) -> None:
         self._data, self._key, self._limit = data, key, steps_per_epoch
+        self._taken: dict[str, Any] = {"parts": parts, "drop_smaller": drop_smaller}
         self._single: Iterator[Any] | None = None
         self._last: Feed | ArraysFeed | None = None
         if isinstance(data, Source) or callable(data):
@@ -167,6 +249,21 @@ class Reader:
         self._last = self._feed(number, step, before, place)
         return self._last
 
+    def batch(self, number: int, step: int) -> Any:
+        """A batch of an epoch once more, by its place from 0; ``None`` where the data is read only once."""
+        if self._single is not None:
+            return None
+        feed = self._feed(number, step, 0, None)
+        rows = feed.take(1)
+        if isinstance(feed, Feed):
+            feed.close()
+        return rows[0][0] if rows else None
+
+    def close(self) -> None:
+        """End what reads ahead; an iterator of the user stays open."""
+        if isinstance(self._last, Feed) and self._single is None:
+            self._last.close()
+
     def fingerprint(self, number: int) -> Any:
         """A checksum of the order of an epoch, where the source gives one."""
         if isinstance(self._last, ArraysFeed) and self._last.number == number:
@@ -175,23 +272,30 @@ class Reader:
         return None if given is None else given(number, self._key)
 
     @property
+    def even(self) -> bool:
+        """Whether all batches are known to have the same number of rows."""
+        data = self._data
+        return isinstance(data, Arrays) and (data.drop_last or data.rows % data.batch_size == 0)
+
+    @property
     def resident(self) -> PyTree:
         """All rows as one batch on the device, for data that lies there; else ``None``."""
         return self._data.resident if isinstance(self._data, Arrays) else None
 
     def _feed(self, number: int, step: int, before: int, place: Any) -> Feed | ArraysFeed:
         if isinstance(self._data, Arrays):
-            return ArraysFeed(self._data, number, self._key, step, self._limit)
+            drop = self._taken["drop_smaller"]
+            return ArraysFeed(self._data, number, self._key, step, self._limit, drop_smaller=drop)
         if self._single is not None:
             if isinstance(self._last, Feed):
-                return Feed(self._last.rest(), number, 0, self._limit)
+                return Feed(self._last.rest(), number, 0, self._limit, **self._taken)
             batches = itertools.islice(self._single, before, None)
-            return Feed(batches, number, step, self._limit)
+            return Feed(batches, number, step, self._limit, **self._taken)
         if isinstance(self._data, Source):
-            return Feed(self._sliced(number, step), number, step, self._limit)
+            return Feed(self._sliced(number, step), number, step, self._limit, **self._taken)
         batches = iter(self._data(number) if callable(self._data) else self._data)
-        placed = hasattr(batches, "get_state") and hasattr(batches, "set_state")
-        return Feed(batches, number, step, self._limit, place if placed else _NO_STATE)
+        state = place if tells_place(batches) else _NO_STATE
+        return Feed(batches, number, step, self._limit, state, **self._taken)
 
     def _sliced(self, number: int, step: int) -> Iterator[Any]:
         """A source's epoch: the first batch, for its shape, then those from the ``step``-th on."""

@@ -16,14 +16,14 @@ from axonax.loop._state import History, Metrics, Result, State
 from axonax.loop._step_values import NAME as COLUMNS
 from axonax.loop.checkpoint._store import Loaded
 from axonax.loop.data._batch import BatchChangedError
-from axonax.loop.data._reader import Reader
 from axonax.loop.engine import _saving
 from axonax.loop.engine._board import Board, Outcome
-from axonax.loop.engine._doctor import Doctor, check_structure
+from axonax.loop.engine._doctor import Doctor, NonFiniteError, check_structure
 from axonax.loop.engine._job import Job, Run
-from axonax.loop.engine._machine import Advance, Machine
+from axonax.loop.engine._machine import Advance
 from axonax.loop.engine._position import ENDED, NEXT_EPOCH, STEPS, Position
 from axonax.loop.engine._saving import LOGGER, Snapshot
+from axonax.loop.engine._setup import machine_of, prepared, reader_of, restructure
 from axonax.loop.engine._signals import Signals, Stopped
 
 PyTree = Any
@@ -63,6 +63,7 @@ class Engine:
         with contextlib.ExitStack() as opened:
             self._store, loaded = opened.enter_context(_saving.opened(self._job, run))
             self._begin(loaded)
+            opened.callback(self._reader.close)
             self._board = Board(self._job, run, opened)
             self._board.restart(self._position)
             try:
@@ -89,7 +90,8 @@ class Engine:
             self._position = Position.from_json(loaded.document["position"])
             _same_key(run.key, self._position.key)
         position = self._position
-        self._reader = Reader(run.data, jax.random.fold_in(position.key, 2), run.epochs, run.steps_per_epoch)
+        self._reader = reader_of(self._job, run, position.key)
+        fused = run.fuse and self._job.recipe.fuses and not (self._watch or run.strict)
         self._feed = self._reader.epoch(
             position.epoch if position.within_epoch else min(position.epoch + 1, run.epochs),
             position.epoch_iteration if position.within_epoch else 0,
@@ -98,35 +100,23 @@ class Engine:
         )
         if self._feed.head is None:
             raise ValueError("data: the source is empty, it gave no batch in the first epoch")
-        fuses = run.fuse and not (self._watch or run.strict)
-        try:
-            self._machine = Machine(
-                self._job,
-                run,
-                position.key,
-                self._feed.head,
-                donate=self._donate,
-                resident=(lambda: self._reader.resident) if fuses else None,
-            )
-        except (TypeError, ValueError) as error:
-            # Subclasses (of JAX, of models) may not be made of one text.
-            if type(error) in (TypeError, ValueError):
-                raise type(error)(f"batch 0: {error}") from error
-            error.add_note("at batch 0")
-            raise
-        step_state = self._machine.step_state
-        prepared = {
-            name: attachment.prepare(self._memory[name], step_state)
-            for name, attachment in self._job.attached
-            if hasattr(attachment, "prepare")
-        }
-        self._memory = MappingProxyType({**self._memory, **prepared})
+        resident = (lambda: self._reader.resident) if fused else None
+        self._machine = machine_of(
+            self._job,
+            run,
+            position.key,
+            self._feed.head,
+            self._reader,
+            donate=self._donate,
+            resident=resident,
+        )
+        self._memory = prepared(self._job, self._memory, self._machine.step_state)
         if loaded is not None:
             self._resume(loaded)
 
     def _resume(self, loaded: Loaded) -> None:
         """Go on from a checkpoint."""
-        self._restructure()
+        restructure(self._job, self._machine, self._position)
         snapshot = _saving.load(loaded, self._job, self._machine, self._memory)
         position, order = snapshot.position, loaded.document["order"]
         if position.within_epoch and order != self._reader.fingerprint(position.epoch):
@@ -149,17 +139,6 @@ class Engine:
         if position.phase == ENDED:
             self._status = "completed" if position.halt is None else "halted"
         self._position = position
-
-    def _restructure(self) -> None:
-        """Give the step state the structure that it has where the run goes on."""
-        position, old = self._position, self._machine.step_state
-        started = position.phase != "epoch_started"
-        new = old
-        for _, attachment in self._job.attached:
-            if hasattr(attachment, "restructure"):
-                new = attachment.restructure(new, self._job, position.epoch, started)
-        if new is not old:
-            self._machine.take(new, old)
 
     def _phases(self) -> Iterator[State]:
         """From where the run stands to its end."""
@@ -323,6 +302,10 @@ class Engine:
 
     def _failed(self, error: Exception) -> None:
         """Fire the end by an error, and let it carry the state of the last finished step."""
+        if isinstance(error, NonFiniteError) and (step := self._machine.nonfinite) is not None:
+            explained = self._explained(step)
+            if explained:
+                error.add_note(f"its batch{explained}")
         self._end("exception")
         if self._machine.lost and self._store is not None:
             error.add_note(f"the state was lost with the step; the last checkpoint is in {self._store.path}")
@@ -330,17 +313,28 @@ class Engine:
             error.result = self._result()  # type: ignore[attr-defined]
 
     def _warn(self) -> None:
-        """Say once that a loss was not finite, and at which step."""
+        """Say once that a loss was not finite, at which step, and what is wrong with its batch."""
         step = None if self._warned else self._machine.nonfinite
         if step is not None:
             self._warned = True
             position = self._position
             LOGGER.warning(
-                "the loss was not finite at step %d of epoch %d (iteration %d)",
+                "the loss was not finite at step %d of epoch %d (iteration %d)%s",
                 step,
                 position.epoch,
                 position.iteration_before + step,
+                self._explained(step),
             )
+
+    def _explained(self, step: int) -> str:
+        """What the loss says of the batch of a step of this epoch, after a colon; else nothing."""
+        if self._machine.lost:
+            return ""
+        batch = self._reader.batch(self._position.epoch, step - 1)
+        found = None
+        if batch is not None:
+            found = self._job.recipe.explain(batch, self._machine.step_state, self._job.metrics)
+        return "" if found is None else f": {found}"
 
     def _state(self, position: Position | None = None) -> State:
         position = self._position if position is None else position

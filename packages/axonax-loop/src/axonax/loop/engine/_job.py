@@ -13,8 +13,10 @@ import jax
 from axonax.loop._events import Control, Handler
 from axonax.loop._state import State
 from axonax.loop.data._batch import rows_of, signature
+from axonax.loop.data._remainder import Padded
 from axonax.loop.engine._signals import Signals
 from axonax.loop.steps._metrics import LossMeasure, Measure
+from axonax.loop.steps._padded import leaves_out
 from axonax.loop.steps._population import Each
 from axonax.loop.steps._program import Program, make_program
 from axonax.loop.steps._recipe import Recipe
@@ -78,6 +80,7 @@ class Run:
     resume: Path | bool = False
     fuse: bool = True
     strict: bool = False
+    remainder: str = "keep"
     signals: Signals | None = None
 
 
@@ -105,6 +108,7 @@ class Job:
     compile: bool
     saving: Saving | None = None
     programs: dict[Any, Program] = field(default_factory=dict)
+    padded: dict[Program, bool] = field(default_factory=dict)
 
     @property
     def measures(self) -> tuple[Any, ...]:
@@ -138,6 +142,13 @@ class Job:
         if self.evaluation is None:
             raise ValueError("this loop has nothing to evaluate: validation needs a trainer")
         return replace(self, recipe=self.evaluation, attached=(), output=None, saving=None)
+
+    def pads(self, batch: Padded, carry: PyTree, constant: PyTree, *, donate: bool) -> bool:
+        """Whether the loss and the metrics leave out the added rows of batches like this one."""
+        program = self.compiled(batch, donate=donate)
+        if program not in self.padded:
+            self.padded[program] = leaves_out(program, batch, carry, constant)
+        return self.padded[program]
 
     def compiled(self, batch: Any, *, donate: bool) -> Program:
         """The compiled functions for batches like this one."""

@@ -13,13 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from axonax.loop._state import Metrics, copy_arrays
-from axonax.loop.data._batch import check_arrays
+from axonax.loop.data._batch import check_arrays, check_like, check_weights, count, signature
 from axonax.loop.data._reader import ArraysFeed, Feed, sent
+from axonax.loop.data._remainder import Padded, padding
 from axonax.loop.engine._doctor import origin
 from axonax.loop.engine._job import Job, Run
 from axonax.loop.steps import _fused, _program
 
 PyTree = Any
+Pad = Callable[[PyTree], Padded]
 Wanted = Callable[[int], Iterable[int]]
 
 
@@ -43,24 +45,30 @@ class Machine:
         *,
         donate: bool,
         resident: Callable[[], PyTree] | None,
+        even: bool = False,
     ) -> None:
         """Check the first batch, make the first state and what is compiled for batches like it.
 
         ``resident`` gives the data that lies on the device; ``None`` where steps are taken one by one.
+        ``even`` is data whose batches are known to have the same number of rows.
         """
         recipe = job.recipe
         view = recipe.view(batch)
         if job.compile:
             check_arrays(view)
+        if recipe.has_parts and view.weights is not None:
+            check_weights(view.weights, "weights")
         step_state = recipe.start(key, batch, run.state)
         recipe.check(batch, step_state)
         self._job = job
         self._flushes = recipe.flushes(step_state)
         last = (False,) if self._flushes else ()
         carry, self._constant = recipe.split(step_state)
-        self._program = job.compiled(batch, donate=donate)
         if job.compile:
             carry = copy_arrays(carry)
+        batch = self._padded(batch, carry, donate=donate, masks=run.remainder == "mask", even=even)
+        view = recipe.view(batch)
+        self._program = job.compiled(batch, donate=donate)
         self._fresh = _program.fresh_accumulators(self._program, view, batch, carry, self._constant)
         self._carry = (carry, self._fresh)
         self._plan: _fused.Plan | None = None
@@ -79,6 +87,22 @@ class Machine:
         self.newest: tuple[Any, ...] = ()
         self.restart()
 
+    def _padded(self, batch: Any, carry: PyTree, *, donate: bool, masks: bool, even: bool) -> Any:
+        """The first batch as steps get it: one that later, smaller ones are filled up to, or as it is."""
+        job = self._job
+        self._pad: Pad | None = None
+        self._pad_rows: Pad | None = None
+        if even or not (masks or (job.recipe.pads and job.compile)):
+            return batch
+        view = job.recipe.view
+        like, number = signature(view(batch)), count(view(batch))
+        pad = padding(batch, number, lambda other: check_like(like, view(other)))
+        first = pad(batch)
+        if not masks and not job.pads(first, carry, self._constant, donate=donate):
+            return batch
+        self._pad, self._pad_rows = pad, padding(np.arange(number), number, lambda rows: None)
+        return first
+
     def restart(self) -> None:
         """Accumulate from nothing: an epoch starts."""
         self._carry = (self._carry[0], copy_arrays(self._fresh))
@@ -87,14 +111,14 @@ class Machine:
         """Take at most ``room`` steps; ``wanted`` says after which the metrics are wanted."""
         plan = self._plan
         if plan is None:
-            rows = feed.take(1, tells_last=self._flushes)
+            rows = self._filled(feed.take(1, tells_last=self._flushes), self._pad)
             self.newest = (self._carry, *rows)
             self._carry = self._program.advance(self._carry, self._sent(rows), self._constant)
             return Advance(steps=len(rows))
-        take = feed.take
+        take, pad = feed.take, self._pad
         if self._data is not None and isinstance(feed, ArraysFeed):
-            take = feed.take_rows
-        rows = take(min(room, plan.longest), tells_last=self._flushes)
+            take, pad = feed.take_rows, self._pad_rows
+        rows = self._filled(take(min(room, plan.longest), tells_last=self._flushes), pad)
         marked = None if wanted is None else wanted(len(rows))
         whole = not plan.dynamic and len(rows) in self._usual
         start, values = 0, dict[int, Callable[[], Mapping[str, Any]]]()
@@ -129,6 +153,10 @@ class Machine:
         """Where the newest step got what is not finite, for steps that donate nothing."""
         (carry, _), (batch, *last) = self.newest
         return origin(self._job.recipe.update, carry, batch, self._constant, *last)
+
+    def _filled(self, rows: list[tuple[Any, ...]], pad: Pad | None) -> list[tuple[Any, ...]]:
+        """Rows with smaller batches filled up, where that is done."""
+        return rows if pad is None else [(pad(batch), *rest) for batch, *rest in rows]
 
     def _sent(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         return sent(rows) if self._job.compile else rows

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from axonax.loop.data._remainder import gathered
+
 PyTree = Any
 Step = Callable[..., Any]
 # A chunk should last a fraction of a second: so much arithmetic is that, by platform.
@@ -132,7 +134,7 @@ def make_fused(step: Step, compute: Callable[[Any], dict[str, Any]], *, donate: 
             carry, values = both
             batch = jax.tree.map(lambda leaf: leaf[index], rows)
             if data is not None:
-                batch = jax.tree.map(lambda leaf: leaf.at[batch].get(mode="clip"), data)
+                batch = gathered(data, batch)
             told = () if last is None else (last[index],)
             carry = step(carry, batch, constant, *told)
             if wanted is not None:

@@ -54,7 +54,7 @@ class LossFunction:
         else:
             values = jnp.asarray(self._call(batch.targets, prediction))
         self._check_values(values, batch, prediction)
-        return batch_mean(values, batch.weights, rows(batch.targets), f'loss "{self.name}"')
+        return batch_mean(values, batch.counting, rows(batch.targets), f'loss "{self.name}"')
 
     def means(self, batch: Batch, prediction: PyTree, logits: PyTree = None) -> tuple[Mean, dict[str, Mean]]:
         """The mean over a batch, and those of its parts by name: there are none."""

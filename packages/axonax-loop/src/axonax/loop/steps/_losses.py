@@ -59,6 +59,7 @@ class OutputLosses:
                     inputs=batch.inputs,
                     targets=self._of(batch.targets, part.key, "target of the batch"),
                     weights=self._weights(batch.weights, part.key),
+                    where=batch.where,
                 ),
                 self._of(prediction, part.key, "output of the model"),
             )
@@ -70,8 +71,10 @@ class OutputLosses:
         found = [loss.mean(own, predicted) for loss, own, predicted in self.views(batch, prediction)]
         value: Any = sum(part.weight * each.value for part, each in zip(self.parts, found, strict=True))
         weight: Any = rows(batch.targets)
-        if batch.weights is not None and not isinstance(batch.weights, Mapping | tuple | list):
-            weight = batch_mean(jnp.zeros(weight), _by_row(batch.weights), weight, "the losses").weight
+        own = None if isinstance(batch.weights, Mapping | tuple | list) else batch.weights
+        counting = batch._replace(weights=own).counting
+        if counting is not None:
+            weight = batch_mean(jnp.zeros(weight), _by_row(counting), weight, "the losses").weight
         return Mean(value, value * weight, weight), dict(zip(self.names, found, strict=True))
 
     def _of(self, tree: PyTree, key: Any, what: str) -> PyTree:

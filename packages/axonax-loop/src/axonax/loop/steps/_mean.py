@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from axonax.loop.data._batch import rows
+from axonax.loop.data._batch import masked, rows
 from axonax.tensor.contracts import Metric
 
 
@@ -79,9 +79,10 @@ def mean_metric(function: Callable[..., Any], name: str) -> Metric:
         function: ``(y_true, y_pred) ->`` one value an example, or a scalar that is the mean of its batch.
         name: the name of the metric, for errors.
     """
+    who = f'metric "{name}"'
 
     def update(state: Any, *values: Any, weights: Any = None, where: Any = None) -> Any:
-        return add_mean(state, batch_mean(function(*values), weights, rows(values), f'metric "{name}"'))
+        return add_mean(state, batch_mean(function(*values), masked(weights, where), rows(values), who))
 
     return Metric(
         init=lambda *values: empty_mean(),

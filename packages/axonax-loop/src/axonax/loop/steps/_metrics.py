@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from axonax.loop.data._batch import masked
 from axonax.loop.steps import _signature
 from axonax.loop.steps._calling import targets_first
 from axonax.loop.steps._mean import Mean, add_mean, compute_mean, empty_mean, mean_metric
@@ -17,6 +18,7 @@ from axonax.tensor.contracts import Metric
 
 PyTree = Any
 FIELDS = ("y_true", "y_pred")
+COUNTED = "counted_rows"  # the output that is false for rows that were added to a smaller batch
 RESERVED = ("loss", "epoch", "iteration", "seconds")
 
 
@@ -29,6 +31,7 @@ class Measure:
     fields: tuple[str, ...] = FIELDS
     transform: Callable[[Mapping[str, Any]], Sequence[Any]] | None = None
     named: bool = False
+    of_loss: bool = False
 
     def values(self, outputs: Mapping[str, Any]) -> Sequence[Any]:
         """What the metric gets of a step's outputs.
@@ -49,8 +52,11 @@ class Measure:
 
     def update(self, state: PyTree, outputs: Mapping[str, Any]) -> PyTree:
         """The accumulator with one more batch."""
-        weights = outputs.get("weights")
-        extra = {} if weights is None else {"weights": weights}
+        weights, where = outputs.get("weights"), outputs.get(COUNTED)
+        if where is not None and not _takes_where(self.metric.update):
+            weights, where = masked(weights, where), None
+        given = {"weights": weights, "where": where}
+        extra = {name: value for name, value in given.items() if value is not None}
         return self.metric.update(state, *self.values(outputs), **extra)
 
     def compute(self, state: PyTree) -> PyTree:
@@ -69,6 +75,7 @@ class LossMeasure:
     """The exact mean of the loss itself."""
 
     name: str = "loss"
+    of_loss: bool = True
 
     def init(self, outputs: Mapping[str, Any]) -> PyTree:
         """The accumulator of no batches."""
@@ -88,7 +95,10 @@ class LossMeasure:
 
 def part_measures(names: Sequence[str]) -> tuple[Measure, ...]:
     """The exact means of the parts of a loss, under the names that a step gives them in ``loss_parts``."""
-    return tuple(Measure(name=name, metric=_part_metric(name), transform=_part_of(name)) for name in names)
+    return tuple(
+        Measure(name=name, metric=_part_metric(name), transform=_part_of(name), of_loss=True)
+        for name in names
+    )
 
 
 def _part_of(name: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
@@ -100,6 +110,10 @@ def _part_metric(name: str) -> Metric:
         return add_mean(state, mean)
 
     return Metric(init=lambda mean: empty_mean(), update=update, merge=None, compute=compute_mean, name=name)
+
+
+def _takes_where(update: Callable[..., Any]) -> bool:
+    return bool(_signature.accepted(update, "where")) or _signature.takes_any(update)
 
 
 def resolve_metric(

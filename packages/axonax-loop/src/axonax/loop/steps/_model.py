@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from axonax.loop.steps import _signature
+from axonax.loop.steps._depends import depends
 from axonax.tensor.contracts import Buildable, Closed, ModelState, Unclosed
 
 PyTree = Any
-# (state, inputs, *, train, key) -> (prediction or logits, the state with its new buffers)
+# (state, inputs, *, train, key, where=None) -> (prediction or logits, the state with its new buffers)
 Apply = Callable[..., tuple[PyTree, PyTree]]
 
 
@@ -31,13 +32,13 @@ class Net:
         return call_init(self.init_function, key, *arguments)
 
     def apply_twofold(
-        self, state: PyTree, inputs: PyTree, *, train: bool, key: Any
+        self, state: PyTree, inputs: PyTree, *, train: bool, key: Any, where: Any = None
     ) -> tuple[PyTree, PyTree, PyTree]:
         """The prediction, the logits behind it (``None`` where they are not offered), and the new state."""
         if self.unclosed is None:
-            prediction, state = self.apply(state, inputs, train=train, key=key)
+            prediction, state = self.apply(state, inputs, train=train, key=key, where=where)
             return prediction, None, state
-        logits, state = self.unclosed.apply(state, inputs, train=train, key=key)
+        logits, state = self.unclosed.apply(state, inputs, train=train, key=key, where=where)
         return self.unclosed.close(logits), logits, state
 
 
@@ -67,16 +68,20 @@ def resolve_model(model: Any, who: str) -> Net:
 
 
 def _threaded(function: Callable[..., Any]) -> Apply:
-    """The ``apply`` of a model in one form: with those of ``train`` and ``key`` that it takes.
+    """The ``apply`` of a model in one form: with those of ``train``, ``key`` and ``where`` that it takes.
 
     Raises:
         TypeError: the state is a ModelState and ``function`` does not return ``(prediction, buffers)``.
+        ValueError: rows that do not count would change its buffers.
     """
-    options = _signature.accepted(function, "train", "key")
+    options = _signature.accepted(function, "train", "key", "where")
 
-    def apply(state: PyTree, inputs: PyTree, *, train: bool, key: Any) -> tuple[PyTree, PyTree]:
-        given = {"train": train, "key": key}
-        result = function(state, *positional(inputs), **{name: given[name] for name in options})
+    def apply(
+        state: PyTree, inputs: PyTree, *, train: bool, key: Any, where: Any = None
+    ) -> tuple[PyTree, PyTree]:
+        given = {"train": train, "key": key} | ({} if where is None else {"where": where})
+        chosen = {name: given[name] for name in options if name in given}
+        result = function(state, *positional(inputs), **chosen)
         if not isinstance(state, ModelState):
             return result, state
         if not isinstance(result, tuple) or len(result) != 2:
@@ -85,9 +90,25 @@ def _threaded(function: Callable[..., Any]) -> Apply:
                 f"got {type(result).__name__}"
             )
         prediction, buffers = result
+        if train and where is not None and "where" not in options:
+            _check_statistics(lambda given: function(state, *positional(given), **chosen)[1], inputs)
         return prediction, state.replace(buffers=buffers)
 
     return apply
+
+
+def _check_statistics(buffers: Callable[[PyTree], PyTree], inputs: PyTree) -> None:
+    """Raise if the buffers that a model gives depend on the rows of the batch.
+
+    Raises:
+        ValueError: they do.
+    """
+    if depends(buffers, inputs):
+        raise ValueError(
+            'remainder="mask": the model changes its buffers by the rows of the batch, as by batch '
+            "statistics, and its apply takes no where=, so that rows which do not count would count there: "
+            'use remainder="keep" or "drop", or a model (init, apply) whose apply takes where= (B,)'
+        )
 
 
 def call_init(init: Callable[..., PyTree], key: jax.Array, *arguments: PyTree) -> PyTree:

@@ -34,8 +34,8 @@ def with_policy(net: Net, policy: Policy | None) -> Net:
 
 
 def _computing(apply: Callable[..., tuple[PyTree, PyTree]], policy: Policy) -> Apply:
-    def computed(state: PyTree, inputs: PyTree, *, train: bool, key: Any) -> tuple[PyTree, PyTree]:
-        prediction, new = apply(_cast(state, policy), policy.cast_compute(inputs), train=train, key=key)
+    def computed(state: PyTree, inputs: PyTree, **mode: Any) -> tuple[PyTree, PyTree]:
+        prediction, new = apply(_cast(state, policy), policy.cast_compute(inputs), **mode)
         if isinstance(state, ModelState):
             state = state.replace(buffers=jax.tree.map(_as, new.buffers, state.buffers))
         return policy.cast_output(prediction), state

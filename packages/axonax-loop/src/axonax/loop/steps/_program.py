@@ -21,7 +21,7 @@ Carry = tuple[PyTree, Accumulators]
 WATCH = "nonfinite"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Program:
     """``step((carry, accumulators), batch, constant, *last)`` and the values of its accumulators by name.
 

@@ -39,7 +39,9 @@ class Recipe:
     is wrong with a batch whose loss was not finite, or ``None``; ``view(batch)`` names the parts of a batch
     for errors; ``flushes(step_state)`` says whether steps are told which batch is the last of an epoch;
     ``refit(step_state, model_state)`` goes on with a model of other parameters; ``members`` is how many
-    models are trained at once, on a leading axis of all outputs, ``None`` for one without.
+    models are trained at once, on a leading axis of all outputs, ``None`` for one without; with ``pads`` a
+    smaller batch is filled up to the rows of the first, if the added rows can be left out; without ``fuses``
+    steps are taken one by one.
     """
 
     start: Callable[[jax.Array, Any, PyTree], PyTree]
@@ -54,6 +56,13 @@ class Recipe:
     members: int | None = None
     tracks_loss: bool = False
     needs_state: bool = False
+    pads: bool = False
+    fuses: bool = True
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether a batch is read as inputs, targets and weights."""
+        return self.view is not same
 
 
 @jax.tree_util.register_dataclass
@@ -154,6 +163,7 @@ def eval_recipe(
         view=view,
         tracks_loss=tracks_loss,
         needs_state=True,
+        pads=view is not same,
     )
 
 

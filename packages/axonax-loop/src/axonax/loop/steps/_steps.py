@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from axonax.loop._state import TrainState
-from axonax.loop.data._batch import read, rows
+from axonax.loop.data._batch import Batch, read, rows
 from axonax.loop.steps import _signature
 from axonax.loop.steps._descent import Descent, Point
 from axonax.loop.steps._loss import LossFunction
 from axonax.loop.steps._losses import OutputLosses, optional_losses, resolve_losses
 from axonax.loop.steps._mean import Mean, batch_mean
+from axonax.loop.steps._metrics import COUNTED
 from axonax.loop.steps._model import (
     Net,
     buffers_of,
@@ -138,9 +139,11 @@ def model_objective(net: Net, loss: LossFunction | OutputLosses) -> Objective:
         model_state: PyTree, batch: Any, train: bool, key: Any
     ) -> tuple[Any, tuple[Outputs, PyTree]]:
         parts = read(batch)
-        prediction, logits, model_state = net.apply_twofold(model_state, parts.inputs, train=train, key=key)
+        prediction, logits, model_state = net.apply_twofold(
+            model_state, parts.inputs, train=train, key=key, where=parts.where
+        )
         mean, each = loss.means(parts, prediction, logits)
-        outputs = {"y_true": parts.targets, "y_pred": prediction, "weights": parts.weights}
+        outputs = _model_outputs(parts, prediction)
         return mean.value, ({**outputs, **loss_outputs(mean, each)}, model_state)
 
     return objective
@@ -184,8 +187,8 @@ def predict_step(net: Net) -> Callable[[PyTree, Any], Outputs]:
 
     def step(model_state: PyTree, batch: Any) -> Outputs:
         parts = read(batch)
-        prediction, _ = net.apply(model_state, parts.inputs, train=False, key=None)
-        return {"y_true": parts.targets, "y_pred": prediction, "weights": parts.weights}
+        prediction, _ = net.apply(model_state, parts.inputs, train=False, key=None, where=parts.where)
+        return _model_outputs(parts, prediction)
 
     return step
 
@@ -196,3 +199,8 @@ def loss_outputs(mean: Mean, parts: Mapping[str, Mean] = MappingProxyType({})) -
     if not parts:
         return own
     return {**own, **{name: each.value for name, each in parts.items()}, "loss_parts": dict(parts)}
+
+
+def _model_outputs(batch: Batch, prediction: PyTree) -> Outputs:
+    outputs = {"y_true": batch.targets, "y_pred": prediction, "weights": batch.weights}
+    return outputs if batch.where is None else {**outputs, COUNTED: batch.where}
