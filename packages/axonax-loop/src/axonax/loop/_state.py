@@ -282,7 +282,7 @@ class State:
     def nonfinite(self) -> int | None:
         """The first step of the epoch, from 1, whose loss was not finite; reading it waits for the device."""
         watch = (self.accumulators or {}).get("nonfinite")
-        return None if watch is None else int(watch[1]) or None
+        return None if watch is None else int(jax.device_get(watch)[1]) or None
 
     def copy(self) -> State:
         """The same state with arrays of its own, which no later step takes away; reads the metrics."""

@@ -203,7 +203,7 @@ class Machine:
     def nonfinite(self) -> int | None:
         """The first step of the epoch whose loss was not finite; waits for the device."""
         watch = self._carry[1].get(_program.WATCH)
-        return None if watch is None else int(watch[1]) or None
+        return None if watch is None else int(jax.device_get(watch)[1]) or None
 
     def restore(self, step_state: PyTree, accumulators: _program.Accumulators) -> None:
         """Go on with what was saved."""

@@ -110,7 +110,7 @@ def save(store: Store, job: Job, machine: Machine, snapshot: Snapshot, *, order:
 def _finite(machine: Machine) -> bool:
     """Whether the state may be kept: it is looked at only if a loss of the epoch was not finite."""
     watch = machine.accumulators.get(WATCH)
-    if watch is None or int(watch[1]) == 0:
+    if watch is None or int(jax.device_get(watch)[1]) == 0:
         return True
     floats = [
         leaf
