@@ -1,8 +1,14 @@
-"""A small run that goes on from its checkpoints, and prints a checksum: resumable.py FOLDER [SECONDS]."""
+"""A small run that goes on from its checkpoints, and prints a checksum.
+
+    resumable.py FOLDER [SECONDS [WHERE]]
+
+WHERE is what takes that time: a batch, ``validating`` or ``saving``.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -51,14 +57,14 @@ def squared(y_true: Any, y_pred: Any) -> Any:
     return (y_true - y_pred) ** 2
 
 
-def trainer() -> loop.Loop:
+def trainer(data: Any = ((X, Y),)) -> loop.Loop:
     """Dropout, shuffling, a schedule, averages that are validated, policies with memory."""
     schedule = optax.cosine_decay_schedule(0.3, 30)
     optimizer = optax.inject_hyperparams(optax.adam)(schedule)
     return (
         loop.trainer((init, apply), squared, optimizer)
         .metric(squared, "mse")
-        .validate([(X, Y)])
+        .validate(data)
         .early_stop("validation_loss", patience=2)
         .monitor("validation_mse", lambda state: None)
     )
@@ -78,14 +84,26 @@ def _is_key(leaf: Any) -> bool:
     return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
 
 
-def run(folder: Path, seconds: float = 0.0, every: int = 2) -> loop.Result:
+def run(folder: Path, seconds: float = 0.0, where: str = "batch") -> loop.Result:
     """Train to the end, from where the folder's checkpoints are."""
-    saving = trainer().checkpoint(folder, keep=2, best="validation_loss", event="epoch_completed")
-    saving = saving.on("iteration_completed", lambda state: loop.control(loop.SAVE, state), every=every)
-    return saving.run(Slow(seconds), epochs=EPOCHS, resume=True)
+
+    def validation(epoch: int) -> Iterator[Any]:
+        for part in range(0, 40, 4):
+            print("validating", flush=True)
+            time.sleep(seconds)
+            yield X[part : part + 4], Y[part : part + 4]
+
+    if where == "saving":
+        write = os.fsync
+        os.fsync = lambda number: (print("saving", flush=True), time.sleep(seconds), write(number))[2]
+    base = trainer(validation) if where == "validating" else trainer()
+    saving = base.checkpoint(folder, keep=2, best="validation_loss", event="epoch_completed")
+    saving = saving.on("iteration_completed", lambda state: loop.control(loop.SAVE, state), every=2)
+    return saving.run(Slow(seconds if where == "batch" else 0.0), epochs=EPOCHS, resume=True)
 
 
 if __name__ == "__main__":
     print("started", flush=True)
-    outcome = run(Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0.0)
+    chosen = sys.argv[2:]
+    outcome = run(Path(sys.argv[1]), *map(float, chosen[:1]), *chosen[1:])
     print("ended", outcome.iteration, digest(outcome), flush=True)
