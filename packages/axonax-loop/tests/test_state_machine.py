@@ -112,19 +112,26 @@ def described(specs: list[Spec], seen: list[Any], kill_at: int | None = None, **
     return base
 
 
-COUNTS = st.integers(1, 6) | st.tuples(st.just("epoch"), st.integers(1, 4))
-OPTIONS = st.dictionaries(st.sampled_from(("every", "after", "before", "once", "first")), COUNTS, max_size=2)
+COUNTS = st.integers(1, 8) | st.tuples(st.just("epoch"), st.integers(1, 5))
+NAMES = st.sampled_from(("every", "every", "after", "before", "once", "first"))
+# What fires often says more: most handlers have one condition or none.
+OPTIONS = st.one_of(
+    st.just({}),
+    st.dictionaries(st.just("every"), st.integers(1, 3), min_size=1),
+    st.dictionaries(NAMES, COUNTS, min_size=1, max_size=2),
+)
 SPECS = st.lists(
     st.builds(
         lambda event, options, odd, ask: Spec(event=event, options=tuple(options.items()), odd=odd, ask=ask),
-        st.sampled_from(FIRED),
+        st.sampled_from((*FIRED, *WITHIN, *WITHIN)),
         OPTIONS,
-        st.booleans(),
-        st.sampled_from((None, None, None, "epoch", "loop", "save")),
+        st.sampled_from((False, False, False, True)),
+        st.sampled_from((None, None, None, None, "epoch", "loop", "save", "save")),
     ),
-    max_size=6,
+    min_size=2,
+    max_size=8,
 )
-SIZES = st.tuples(st.integers(1, 3), st.integers(1, 5))
+SIZES = st.tuples(st.integers(1, 4), st.integers(1, 8))
 QUICK = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
 
 
@@ -142,8 +149,16 @@ def check_events(specs: list[Spec], sizes: tuple[int, int], **options: Any) -> N
     assert int(result.step_state) == model.iteration
 
 
-@settings(max_examples=120, **QUICK)
+HALTS = [Spec(event="iteration_completed", options=(("once", 2),), ask=ask) for ask in ("loop", "epoch")]
+IN_EPOCH = [
+    Spec(event="iteration_completed", options=(("every", ("epoch", 3)),)),
+    Spec(event="iteration_completed", options=(("once", 6),), ask="save"),
+]
+
+
+@settings(max_examples=300, **QUICK)
 @given(SPECS, SIZES)
+@example(HALTS, (2, 3))
 def test_events_are_those_of_the_model(specs: list[Spec], sizes: tuple[int, int]) -> None:
     check_events(specs, sizes, compile=False)
 
@@ -181,8 +196,9 @@ def check_resumes(specs: list[Spec], sizes: tuple[int, int], kills: list[int], m
     assert int(result.step_state) == result.iteration
 
 
-@settings(max_examples=25, **QUICK)
-@given(SPECS, SIZES, st.lists(st.integers(0, 12), max_size=3))
+@settings(max_examples=80, **QUICK)
+@given(SPECS, SIZES, st.lists(st.integers(0, 25), max_size=3))
+@example(IN_EPOCH, (2, 5), [3])
 def test_killed_and_resumed_they_are_the_same(
     specs: list[Spec], sizes: tuple[int, int], kills: list[int]
 ) -> None:
