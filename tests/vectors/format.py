@@ -17,7 +17,7 @@ FOLDER = Path(os.environ.get("AXONAX_VECTORS", ROOT.parent / "shared" / "vectors
 AREAS = (
     *("activations", "initializers", "layers", "losses", "metrics", "quantization", "shapes"),
     *("optimizers", "updates", "schedules"),
-    *("models", "display", "mixed_precision", "loss_scale"),
+    *("models", "display", "mixed_precision", "loss_scale", "loop"),
 )
 DTYPES = {
     "bf16": jnp.bfloat16,

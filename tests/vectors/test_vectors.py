@@ -15,12 +15,22 @@ import pytest
 from ops import programs
 from ops import rows_initializers as draws
 
-from vectors import adapter, adapter_optim, format, outcomes_graph, statements, values_graph
+from vectors import (
+    adapter,
+    adapter_optim,
+    format,
+    outcomes_graph,
+    outcomes_loop,
+    statements,
+    values_graph,
+    values_loop,
+)
 from vectors.policy import Policy, policy_of
 
 CASES = format.cases()
 pytestmark = pytest.mark.skipif(not CASES, reason=f"no vectors in {format.FOLDER}: set AXONAX_VECTORS")
-OPERATIONS = [op for op in CASES if adapter.operation(op) or op in values_graph.VALUES]
+PLAIN = values_graph.VALUES.keys() | values_loop.VALUES.keys()
+OPERATIONS = [op for op in CASES if adapter.operation(op) or op in PLAIN]
 GROUPS = [op for op in CASES if "/" in op]
 PASSED, DISPUTED, FAILED = "passed", "disputed", "failed"
 
@@ -234,6 +244,8 @@ def runner(case: dict[str, Any]) -> Callable[[dict[str, Any]], tuple[str, str]]:
     """What says what becomes of a case."""
     if outcomes_graph.concerns(case):
         return outcomes_graph.outcome
+    if outcomes_loop.concerns(case):
+        return outcomes_loop.outcome
     return {"relation": related, "semantic": stated}.get(case["kind"], outcome)
 
 

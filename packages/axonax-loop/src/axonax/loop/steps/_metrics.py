@@ -48,6 +48,9 @@ class Measure:
 
     def init(self, outputs: Mapping[str, Any]) -> PyTree:
         """The accumulator of no batches."""
+        if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(outputs)):
+            # A transform may compute: shapes alone cannot be added or sliced.
+            return self.metric.init(*jax.eval_shape(lambda given: tuple(self.values(given)), dict(outputs)))
         return self.metric.init(*self.values(outputs))
 
     def update(self, state: PyTree, outputs: Mapping[str, Any]) -> PyTree:
